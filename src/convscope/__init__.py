@@ -1,0 +1,122 @@
+"""Convscope: train a ConvNet at hardware speed, and see through it.
+
+Every public name is loaded when it is first used, so that importing this package is instant and needs no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from convscope.data import ImageData, Preprocessing, from_arrays, lecture_arrays, load_data
+    from convscope.errors import ConvscopeError
+    from convscope.evaluation import evaluate
+    from convscope.inspection import inspect
+    from convscope.layers import (
+        adaptiveavgpool,
+        aux,
+        avgpool,
+        batchnorm,
+        block,
+        branches,
+        classes,
+        conv,
+        dense,
+        dropout,
+        flatten,
+        globalpool,
+        identity,
+        lppool,
+        lrn,
+        maxpool,
+        rbf,
+        relu,
+        relu6,
+        repeat,
+        residual,
+        sigmoid,
+        softmax,
+        subsample,
+        tanh,
+    )  # fmt: skip
+    from convscope.model_file import Model, load_model, save_model
+    from convscope.net import Net
+    from convscope.prediction import predict
+    from convscope.training import Recipe, train
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ConvscopeError",
+    "ImageData",
+    "Model",
+    "Net",
+    "Preprocessing",
+    "Recipe",
+    "adaptiveavgpool",
+    "aux",
+    "avgpool",
+    "batchnorm",
+    "block",
+    "branches",
+    "classes",
+    "conv",
+    "dense",
+    "dropout",
+    "evaluate",
+    "flatten",
+    "from_arrays",
+    "globalpool",
+    "identity",
+    "inspect",
+    "lecture_arrays",
+    "load_data",
+    "load_model",
+    "lppool",
+    "lrn",
+    "maxpool",
+    "predict",
+    "rbf",
+    "relu",
+    "relu6",
+    "repeat",
+    "residual",
+    "save_model",
+    "sigmoid",
+    "softmax",
+    "subsample",
+    "tanh",
+    "train",
+]
+
+# Where a public name lives; whatever is not listed is a word of the vocabulary, in convscope.layers.
+_HOMES = {
+    "inspect": "convscope.inspection",
+    "load_data": "convscope.data",
+    "train": "convscope.training",
+    "evaluate": "convscope.evaluation",
+    "predict": "convscope.prediction",
+    "ConvscopeError": "convscope.errors",
+    "ImageData": "convscope.data",
+    "Model": "convscope.model_file",
+    "Net": "convscope.net",
+    "Preprocessing": "convscope.data",
+    "Recipe": "convscope.training",
+    "from_arrays": "convscope.data",
+    "lecture_arrays": "convscope.data",
+    "load_model": "convscope.model_file",
+    "save_model": "convscope.model_file",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'convscope' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES.get(name, "convscope.layers")), name)
+    globals()[name] = value  # the next look-up does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

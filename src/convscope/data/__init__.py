@@ -1,0 +1,25 @@
+"""Where images come from, checked and brought to one shape: `load_data` and what it returns.
+
+a name, a folder, arrays  ->  load_data / from_arrays  ->  ImageData(train, validation, test, Preprocessing)
+"""
+
+from __future__ import annotations
+
+from convscope.data.arrays import from_arrays, lecture_arrays
+from convscope.data.download import Transfer
+from convscope.data.image_data import ImageData, Split
+from convscope.data.load import datasets, load_data
+from convscope.data.pictures import read_image
+from convscope.data.preprocessing import Preprocessing
+
+__all__ = [
+    "ImageData",
+    "Preprocessing",
+    "Split",
+    "Transfer",
+    "datasets",
+    "from_arrays",
+    "lecture_arrays",
+    "load_data",
+    "read_image",
+]

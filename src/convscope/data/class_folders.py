@@ -1,0 +1,175 @@
+"""The structure of a folder of class folders, judged by names only; no picture is opened.
+
+    photos/cat/1.jpg  photos/dog/2.jpg                                     one training split
+    photos/train/cat/1.jpg  photos/val/cat/3.jpg  photos/test/dog/4.jpg    as many splits as there are
+
+Classes are matched by name, never by position.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from convscope.data import sets
+from convscope.data.pictures import SUFFIXES
+from convscope.errors import DataError
+
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+IGNORED = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "__pycache__"})
+"""What computers put into folders by themselves, besides everything that starts with a dot."""
+
+NAMED = 5
+"""How many things a message names before it says "…"."""
+
+Classes = dict[str, list[Path]]
+"""For each class name, the picture files."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The picture files of a folder, for each split that exists; `train` always does."""
+
+    splits: dict[str, Classes]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(sorted(self.splits["train"]))
+
+
+def list_folder(folder: Path) -> Listing:
+    """Which pictures there are, by split and class.
+
+    Raises:
+        DataError: no class folders, only one, an empty one, or one that is not in train.
+    """
+    subfolders = _subfolders(folder)
+    split_folders = [sub for sub in subfolders if sub.name.lower() in SPLIT_NAMES]
+    if any(_split_name(sub) == "train" and _subfolders(sub) for sub in split_folders):
+        others = [sub.name for sub in subfolders if sub not in split_folders]
+        notes = (f"Not used beside train: {enumerated(others)}.",) if others else ()
+        return Listing(_splits(split_folders, folder), notes)
+    if split_folders == subfolders and any(map(_subfolders, split_folders)):
+        names = ", ".join(sub.name for sub in split_folders)
+        raise DataError(
+            f"{folder} has {names} but no train", "a folder train/ with class folders to learn from"
+        )
+    return Listing({"train": _training_classes(folder)})
+
+
+def enumerated(names: list[str], separator: str = ", ") -> str:
+    """The first few names.
+
+    >>> enumerated(["a", "b", "c", "d", "e", "f"])
+    'a, b, c, d, e, … and 1 more'
+    """
+    more = f"{separator}… and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return separator.join(names[:NAMED]) + more
+
+
+def _split_name(folder: Path) -> str:
+    return SPLIT_NAMES[folder.name.lower()]
+
+
+def _splits(split_folders: list[Path], folder: Path) -> dict[str, Classes]:
+    """Classes of each split, in the order train, validation, test."""
+    found: dict[str, Path] = {}
+    for sub in split_folders:
+        if _split_name(sub) in found:
+            both = f"{found[_split_name(sub)].name} and {sub.name}"
+            raise DataError(
+                f"{folder} has {both}", f"one folder for {_split_name(sub)}", "Join or rename them"
+            )
+        found[_split_name(sub)] = sub
+    splits = {"train": _training_classes(found.pop("train"))}
+    for name in sorted(found, reverse=True):  # validation, test
+        classes = {key: paths for key, paths in _classes(found[name]).items() if paths}
+        _check_known(name, classes, splits["train"], folder)
+        splits[name] = classes
+    return splits
+
+
+def _check_known(split: str, classes: Classes, train: Classes, folder: Path) -> None:
+    for name in sorted(classes.keys() - train.keys()):
+        raise DataError(
+            f"class {name!r} is in {split} of {folder} but not in train",
+            f"the class folders of train ({enumerated(sorted(train))})",
+            f"Add train/{name}, or remove it from {split}",
+        )
+
+
+def _training_classes(folder: Path) -> Classes:
+    """At least two classes, each with a picture file."""
+    classes = _classes(folder)
+    if not any(classes.values()):
+        expected = "one folder a class, like photos/cat/1.jpg"
+        raise DataError(f"{folder} has no class folder with pictures", expected, _hint(folder))
+    if len(classes) == 1:
+        raise DataError(
+            f"{folder} has only one class folder, {next(iter(classes))!r}", "at least two, one a class"
+        )
+    for name, paths in classes.items():
+        if not paths:
+            raise DataError(
+                f"the class folder {folder / name} is empty", "pictures in it", "Add some or remove it"
+            )
+    return classes
+
+
+def _classes(folder: Path) -> Classes:
+    """Picture files by class name; one spelling for names that look the same (é is written in two ways)."""
+    return {unicodedata.normalize("NFC", sub.name): _picture_files(sub) for sub in _subfolders(folder)}
+
+
+def _hint(folder: Path) -> str:
+    """What the user may have meant by a folder without classes."""
+    for data_set in sets.ALL:
+        names = [f"{file.name}{end}" for file in data_set.files for end in ("", ".gz")]
+        if any((folder / name).is_file() for name in names):
+            return (
+                f"It holds files of a data set: try the name {data_set.name} and --data-dir {folder.parent}"
+            )
+    return "Sort the pictures into one folder a class" if any(map(_is_picture, _entries(folder))) else ""
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return [entry for entry in _entries(folder) if entry.is_dir()]
+
+
+def _picture_files(folder: Path) -> list[Path]:
+    """Every picture file below a folder, sorted by path; linked folders, which may be circles, are not entered."""
+    files: list[Path] = []
+    for entry in _entries(folder):
+        if entry.is_dir():
+            files += [] if entry.is_symlink() else _picture_files(entry)
+        elif _is_picture(entry):
+            files.append(entry)
+    return files
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(entry for entry in folder.iterdir() if not _is_ignored(entry))
+    except OSError as error:
+        raise DataError(
+            f"cannot look into {folder}: {error.strerror}", "a folder that may be read"
+        ) from error
+
+
+def _is_ignored(entry: Path) -> bool:
+    return entry.name.startswith(".") or entry.name.lower() in IGNORED
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES | {""} and path.is_file()

@@ -1,0 +1,153 @@
+"""ImageData: images with labels, split, named, with the one Preprocessing that made them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from convscope.data.array_types import Bytes, Labels
+from convscope.data.preprocessing import Preprocessing
+from convscope.data.sampling import stratified_pick
+from convscope.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One part of the data.
+
+    Args:
+        images: uint8 (N, C, H, W), 0 is black.
+        labels: int64 (N,), positions in the class names.
+    """
+
+    images: Bytes
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: Sequence[int] | Labels) -> Split:
+        """A copy of these images and labels, in this order."""
+        return Split(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """Everything a run needs to know about its images. Treat the arrays as read-only.
+
+    Args:
+        name: short, used in names of run folders.
+        train: what the network learns from.
+        validation: what choices are made on, or None.
+        test: what the network is judged on once, or None.
+        class_names: label k is called `class_names[k]`.
+        origin: one sentence, where the images came from.
+        preprocessing: how these images were made, and how pictures must be made that the network shall judge.
+        notes: sentences the user should see.
+
+    Raises:
+        DataError: splits that disagree with each other, with the class names or with the preprocessing.
+    """
+
+    name: str
+    train: Split
+    validation: Split | None
+    test: Split | None
+    class_names: tuple[str, ...]
+    origin: str
+    preprocessing: Preprocessing
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_class_names(self.class_names)
+        for split_name, split in self.splits.items():
+            _check_split(split_name, split, self.input_shape, len(self.class_names))
+            _check_known_classes(split_name, split, self.train, self.class_names)
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The splits that exist, by name, in the order train, validation, test."""
+        named = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: split for name, split in named.items() if split is not None}
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of every image."""
+        return self.preprocessing.input_shape
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) over class names, and shape, labels and pixels of every split."""
+        digest = hashlib.sha256(repr(self.class_names).encode())
+        for name, split in self.splits.items():
+            digest.update(f"|{name} {split.images.shape}|".encode())
+            digest.update(np.ascontiguousarray(split.labels, dtype="<i8").data)
+            digest.update(np.ascontiguousarray(split.images).data)
+        return digest.hexdigest()
+
+    def hold_out(self, fraction: float, seed: int) -> ImageData:
+        """The same data with a validation split taken from the training split; itself if it has one.
+
+        Every class gives the same share, at least one image where it has two. Which images that is is a pure
+        function of the labels, the fraction and the seed, on every machine.
+
+        Raises:
+            DataError: the fraction is not between 0 and 1, or no class has two images.
+        """
+        if self.validation is not None:
+            return self
+        held = stratified_pick(self.train.labels, fraction, seed)
+        kept = np.delete(np.arange(len(self.train)), held)
+        note = (
+            f"{len(held):,} of {len(self.train):,} training images are held out for validation (seed {seed})."
+        )
+        return replace(
+            self, train=self.train.take(kept), validation=self.train.take(held), notes=(*self.notes, note)
+        )
+
+
+def _check_class_names(names: tuple[str, ...]) -> None:
+    if len(names) < 2:
+        raise DataError(f"only one class, {names[0]!r}" if names else "no class", "at least two classes")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"the class name {twice!r} twice", "a different name for every class")
+
+
+def _check_split(name: str, split: Split, shape: tuple[int, int, int], num_classes: int) -> None:
+    if split.images.dtype != np.uint8 or split.labels.dtype != np.int64 or split.labels.ndim != 1:
+        raise DataError(
+            f"{name} images of {split.images.dtype} and labels of {split.labels.dtype} {split.labels.shape}",
+            "uint8 (N, C, H, W) and int64 (N,)",
+            "convscope.from_arrays converts and checks arrays",
+        )
+    if len(split.images) != len(split.labels):
+        raise DataError(
+            f"{len(split.images)} {name} images and {len(split.labels)} labels", "one label an image"
+        )
+    if not len(split):
+        raise DataError(f"no {name} image", "at least one")
+    if split.images.shape[1:] != shape:
+        raise DataError(
+            f"{name} images of shape {split.images.shape[1:]}", f"{shape}, as the preprocessing says"
+        )
+    low, high = int(split.labels.min()), int(split.labels.max())
+    if low < 0 or high >= num_classes:
+        raise DataError(
+            f"label {low if low < 0 else high} in the {name} labels",
+            f"0 to {num_classes - 1}, one for each of the {num_classes} classes",
+            "Number the classes from 0, or pass every class name",
+        )
+
+
+def _check_known_classes(name: str, split: Split, train: Split, class_names: tuple[str, ...]) -> None:
+    for label in np.setdiff1d(split.labels, train.labels)[:1]:
+        raise DataError(
+            f"class {class_names[label]!r} is in the {name} split but not in the training split",
+            "every class among the training images",
+            f"Add training images of {class_names[label]!r}, or remove it from {name}",
+        )

@@ -1,0 +1,98 @@
+"""The machine plan: where and how a run computes, decided once, with the reason, and stored with the run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+import torch
+
+from convscope.errors import RunError
+
+EVALUATION_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How this run computes. It never changes within a run, so that a resumed run gives the same bits.
+
+    Args:
+        device: "cpu", "cuda" or "mps".
+        precision: of weights and arithmetic.
+        threads: how many CPU threads torch uses.
+        layout: how maps lie in memory.
+        compiled: whether steps are compiled.
+        evaluation_batch: images scored at a time.
+        reason: why, in a sentence.
+    """
+
+    device: str
+    precision: str
+    threads: int
+    layout: str
+    compiled: bool
+    evaluation_batch: int
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary of plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The plan that `to_json` wrote. Raises RunError when a field is missing or unknown."""
+        names = {f.name for f in fields(cls)}
+        if set(values) != names:
+            raise RunError(f"a machine plan with {sorted(values)}", f"the fields {sorted(names)}")
+        return cls(**values)
+
+    def apply(self) -> None:
+        """Set torch's threads and choose arithmetic that gives the same bits each time."""
+        torch.set_num_threads(self.threads)
+        torch.use_deterministic_algorithms(self.device == "cpu")
+
+
+def make_plan(device: str = "auto", threads: int | None = None) -> Plan:
+    """The plan for this machine: the GPU where there is one, else every core.
+
+    Raises RunError when `device` is unknown or not there.
+    """
+    chosen = _device(device)
+    count = threads or available_cores()
+    return Plan(
+        chosen,
+        "float32",
+        count,
+        "channels_last",
+        False,
+        EVALUATION_BATCH,
+        f"float32 on {_found(chosen, device, count)}",
+    )
+
+
+def _found(chosen: str, asked: str, threads: int) -> str:
+    """What was chosen and why, in a few words."""
+    if chosen == "cuda":
+        return f"{torch.cuda.get_device_name(0)}, the GPU found here"
+    if chosen == "mps":
+        return "the Apple GPU found here"
+    cores = f"{threads} CPU core{'s' if threads > 1 else ''}"
+    return cores + (", as no GPU was found" if asked == "auto" else ", as asked")
+
+
+def available_cores() -> int:
+    """CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _device(device: str) -> str:
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if present[name])
+    if device not in present:
+        raise RunError(f"device {device!r}", "auto, cpu, cuda or mps")
+    if not present[device]:
+        raise RunError(f"device {device!r}, and torch finds none on this machine", fix="Try --device cpu")
+    return device

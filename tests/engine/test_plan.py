@@ -1,0 +1,45 @@
+"""The machine plan says where and why, and survives being written down."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from convscope.engine import Plan, make_plan
+from convscope.engine.plan import available_cores
+from convscope.errors import RunError
+
+
+def test_the_cpu_plan_names_its_cores():
+    plan = make_plan("cpu")
+    assert (plan.device, plan.precision, plan.threads) == ("cpu", "float32", available_cores())
+    assert "as asked" in plan.reason
+
+
+def test_auto_takes_what_is_there():
+    assert make_plan().device == ("cuda" if torch.cuda.is_available() else make_plan().device)
+
+
+def test_a_plan_survives_json():
+    plan = make_plan("cpu", threads=1)
+    assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_a_plan_with_other_fields_is_refused():
+    with pytest.raises(RunError, match="a machine plan with"):
+        Plan.from_json({"device": "cpu"})
+
+
+def test_unknown_and_absent_devices():
+    with pytest.raises(RunError, match=r"device .tpu.. Expected auto, cpu, cuda or mps"):
+        make_plan("tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(RunError, match="Try --device cpu"):
+            make_plan("cuda")
+
+
+def test_apply_sets_the_threads():
+    before = torch.get_num_threads()
+    make_plan("cpu", threads=1).apply()
+    assert torch.get_num_threads() == 1
+    torch.set_num_threads(before)
