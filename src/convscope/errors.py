@@ -1,15 +1,15 @@
 """Every error a user can mend, each built from one formula: what came, what was expected, what to do.
 
-    ConvscopeError (a ValueError)
-    ├── NetTextError        a network's text cannot be read
-    ├── ShapeError          a layer cannot take the shape that reaches it
-    ├── DataError           images, labels, folders, downloads
-    ├── RecipeError         a training setting
-    ├── RunError            a run folder: in the way, foreign, finished, without a checkpoint
-    ├── ModelFileError      a model file: truncated, foreign, newer, changed, disagreeing with its net
-    ├── DivergedError       the loss stopped being a number
-    └── MissingExtraError   an optional dependency is not installed
-    Interrupted (a KeyboardInterrupt)   training was stopped by the user after everything was saved
+ConvscopeError (a ValueError)
+├── NetTextError        a network's text cannot be read
+├── ShapeError          a layer cannot take the shape that reaches it
+├── DataError           images, labels, folders, downloads
+├── RecipeError         a training setting
+├── RunError            a run folder: in the way, foreign, finished, without a checkpoint
+├── ModelFileError      a model file: truncated, foreign, newer, changed, disagreeing with its net
+├── DivergedError       the loss stopped being a number
+└── MissingExtraError   an optional dependency is not installed
+Interrupted (a KeyboardInterrupt)   training was stopped by the user after everything was saved
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ class ConvscopeError(ValueError):
 
     def __init__(self, received: str, expected: str = "", fix: str = "") -> None:
         self.received, self.expected, self.fix = received, expected, fix
-        super().__init__(" ".join(_sentence(part) for part in (received, _expectation(expected), fix) if part))
+        super().__init__(
+            " ".join(_sentence(part) for part in (received, _expectation(expected), fix) if part)
+        )
 
 
 class NetTextError(ConvscopeError):

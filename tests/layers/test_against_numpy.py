@@ -294,10 +294,8 @@ def test_rbf_codes_for_other_sizes():
     assert len({tuple(code.tolist()) for code in codes}) == 100
 
 
-@pytest.mark.parametrize(
-    ("word", "shortcut"), [("identity", lambda x: x), ("zeropad", None), ("projection", None)], ids=str
-)
-def test_residual_shortcuts(word, shortcut):
+@pytest.mark.parametrize("word", ["identity", "zeropad", "projection"])
+def test_residual_shortcuts(word):
     x = images((4, 8, 8))
     same = word == "identity"
     body = conv(4 if same else 6, 3, stride=1 if same else 2, padding=1)

@@ -1,0 +1,46 @@
+"""convscope evaluate: what a trained model does on images it was not trained on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from convscope.cli.options import DataDir, Device, Json, Offline
+from convscope.cli.output import emit_json, say
+from convscope.cli.progress import progress_listener
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A run folder or a model file.")],
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DATA", help="A data set's name or a folder; default: what the model was trained on."
+        ),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="test, validation or train; default: test, else validation.")
+    ] = None,
+    data_dir: DataDir = None,
+    offline: Offline = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Judge a model: accuracy with its 95 % interval, loss, each class, the confusion matrix."""
+    from convscope.evaluation import evaluate as evaluate_model
+    from convscope.training.events import Note
+
+    with progress_listener() as listener:
+        report = evaluate_model(
+            model,
+            data,
+            split=split,
+            device=device,
+            data_dir=data_dir,
+            offline=offline,
+            progress=lambda line: listener(Note(line)),
+        )
+    if as_json:
+        return emit_json(report.to_json())
+    say(report.render())

@@ -1,0 +1,118 @@
+"""convscope train: from images to a judged network in one command."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from convscope.cli.options import DataDir, Device, Json, Offline
+from convscope.cli.output import emit_json, say
+from convscope.cli.progress import duration, progress_listener
+
+if TYPE_CHECKING:
+    from convscope.training.events import Event, Listener
+
+
+def train(
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DATA",
+            help="A data set's name or a folder of class folders; default: handwritten digits.",
+        ),
+    ] = None,
+    net: Annotated[
+        str | None,
+        typer.Option(help="A network's name, a .net file, or text such as 'flatten, dense(classes)'."),
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="How to optimise: fast (the default) or lecture.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Stop after this many steps, instead of epochs.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images in one step.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Every random number follows from it; default: 0.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder; default: runs/<data>-<net>-<number>.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+    size: Annotated[
+        int | None, typer.Option(help="Side in pixels that a folder's images are resized to.")
+    ] = None,
+    data_dir: DataDir = None,
+    offline: Offline = False,
+    device: Device = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a network on images, judge it on the test split, and keep the run in a folder."""
+    from convscope.cli.defaults import chosen_net
+    from convscope.training import train as train_network
+
+    chosen, why = (net, "") if resume else chosen_net(data, net)
+    with progress_listener(quiet) as listener:
+        opening = Opening(listener, why)
+        run = train_network(
+            data,
+            chosen,
+            recipe,
+            epochs=epochs,
+            steps=steps,
+            batch_size=batch_size,
+            rate=rate,
+            seed=seed,
+            out=out,
+            resume=resume,
+            overwrite=overwrite,
+            device=device,
+            data_dir=data_dir,
+            offline=offline,
+            size_px=(size, size) if size is not None else None,
+            listeners=[opening, listener],
+        )
+    if as_json:
+        return emit_json(run.result)
+    say(result_text(run.result, opening.origin))
+
+
+class Opening:
+    """Says why the network was chosen once training is about to start, and remembers where the data came from."""
+
+    def __init__(self, listener: Listener, why: str) -> None:
+        self._listener, self._why = listener, why
+        self.origin: str | None = None
+
+    def __call__(self, event: Event) -> None:
+        from convscope.training.events import Note, Started
+
+        if isinstance(event, Started):
+            self.origin = event.origin
+            if self._why:
+                self._listener(Note(self._why))
+
+
+def result_text(result: dict[str, Any], origin: str | None) -> str:
+    """What came out, where it is, and what to type next."""
+    run = shlex.quote(str(result["run"]))
+    lines = [f"{result['net']} on {origin or result['data']}"]
+    for split in ("validation", "test"):
+        if result[f"{split}_accuracy"] is not None:
+            lines.append(f"{split + ' accuracy':<20}{result[f'{split}_accuracy']:.4f}")
+    if result["test_loss"] is not None:
+        lines.append(f"{'test loss':<20}{result['test_loss']:.4f}")
+    lines += [
+        f"{'trained':<20}{result['steps']:,} steps, {result['epochs']:.3g} epochs in {duration(result['train_s'])}"
+        f", {result['images_per_s'] or 0:,.0f} images/s",
+        f"{'run folder':<20}{result['run']}",
+        "",
+        "Next:",
+        f"  convscope evaluate {run}",
+        f"  convscope predict {run} PICTURE.png",
+        f"  convscope inspect {run}",
+    ]
+    return "\n".join(lines)

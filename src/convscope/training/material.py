@@ -1,0 +1,133 @@
+"""What a run works on, made ready: the splits, scaled and with a validation part, and the network with weights."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convscope.data.image_data import ImageData, Split
+from convscope.data.preprocessing import Preprocessing
+from convscope.engine.plan import Plan
+from convscope.engine.random import key
+from convscope.errors import RecipeError, ShapeError
+from convscope.net import Net
+from convscope.reference import Network
+from convscope.training.initialisation import initialise
+from convscope.training.recipes import Recipe
+
+_NOTEBOOK = (
+    "The test split also serves as validation, because the lecture's notebook did so; "
+    "anything chosen by it would be chosen on the test split."
+)
+
+
+@dataclass(frozen=True)
+class Material:
+    """The images of one run as the loop sees them, and sentences about them for the user.
+
+    `validation_split` is the name of the split that validation uses: "validation", "test" or None.
+    """
+
+    data: ImageData
+    validation_split: str | None
+    notes: tuple[str, ...]
+
+    @property
+    def validation(self) -> Split | None:
+        return self.data.splits.get(self.validation_split or "")
+
+
+def make_material(data: ImageData, recipe: Recipe, seed: int) -> Material:
+    """Apply the recipe's scaling and its way to validate.
+
+    Raises:
+        RecipeError: early stopping without anything to validate on.
+    """
+    if recipe.scaling == "unscaled":
+        data = replace(data, preprocessing=data.preprocessing.unscaled())
+    if recipe.validation == "test" and data.test is not None:
+        return Material(data, "test", (*data.notes, _NOTEBOOK))
+    if data.validation is None and recipe.hold_out > 0:
+        data = data.hold_out(recipe.hold_out, seed)
+    if data.validation is None and recipe.early_stopping:
+        raise RecipeError(
+            "early stopping without a validation split",
+            "a validation split",
+            "Set hold_out above 0, or early_stopping=None",
+        )
+    return Material(data, "validation" if data.validation is not None else None, data.notes)
+
+
+def bound_net(net: Net, data: ImageData) -> Net:
+    """The net with the data's number of classes in the place of `classes`.
+
+    Raises:
+        ShapeError: it ends in another number of scores.
+    """
+    bound = net.bind(len(data.class_names))
+    scores = bound.output_classes(data.input_shape)
+    if scores != len(data.class_names):
+        raise ShapeError(
+            f"the net ends in {scores} scores, and {data.name} has {len(data.class_names)} classes",
+            f"{len(data.class_names)} scores, one for each class",
+            "Write dense(classes) for the last layer, and the data decide",
+        )
+    return bound
+
+
+def make_network(
+    net: Net, input_shape: tuple[int, int, int], recipe: Recipe, seed: int, plan: Plan
+) -> Network:
+    """Build the reference and set its starting weights, a pure function of net, policy and seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key(seed, "build") >> 1)
+        module = net.build(input_shape)
+    initialise(module, recipe.initialisation, seed)
+    return module.to(plan.device)
+
+
+def resident(split: Split, plan: Plan) -> tuple[Tensor, Tensor]:
+    """Images uint8 (N, C, H, W) and labels (N,) on the device; images that half of a GPU cannot hold stay."""
+    images, labels = _shared(split.images), _shared(split.labels).to(plan.device)
+    if plan.device == "cuda" and images.nbytes > torch.cuda.mem_get_info()[0] // 2:
+        return images, labels
+    return images.to(plan.device), labels
+
+
+def _shared(array: Any) -> Tensor:
+    """The array as a tensor over the same memory; nobody writes to it, so that it may be read-only does not matter."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def scale(preprocessing: Preprocessing, images: Tensor, plan: Plan) -> Tensor:
+    """Gathered uint8 images (B, C, H, W) as float32 on the device."""
+    return preprocessing.scale(images.to(plan.device))
+
+
+@contextmanager
+def weights_of(module: nn.Module, tensors: Mapping[str, Tensor] | None) -> Iterator[None]:
+    """Let `module` hold other weights for a while; None changes nothing. Its own come back bit for bit."""
+    if tensors is None:
+        yield
+        return
+    own = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+    copy_into(module.state_dict(), tensors)
+    try:
+        yield
+    finally:
+        copy_into(module.state_dict(), own)
+
+
+@torch.no_grad()
+def copy_into(targets: Mapping[str, Tensor], sources: Mapping[str, Tensor]) -> None:
+    """Copy values into existing tensors of the same names; their device and layout in memory stay."""
+    for name, target in targets.items():
+        target.copy_(sources[name])

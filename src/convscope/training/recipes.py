@@ -1,0 +1,271 @@
+"""Recipes: everything that fixes an optimisation, as one value. A recipe does not fix the precision or the machine.
+
+    lecture   the notebook's training, exactly
+    fast      the default: the lecture's accuracy as soon as we can
+
+A recipe of your own is `dataclasses.replace(recipes.get("fast"), name="mine", optimizer=Adam(rate=2e-3))`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from convscope.errors import RecipeError, did_you_mean
+from convscope.training.averaging import Averaging
+from convscope.training.initialisation import POLICIES
+from convscope.training.optimizers import OPTIMIZERS, Adadelta, Adam, Optimizer
+from convscope.training.schedules import SCHEDULES, Constant, OneCycle, Schedule
+from convscope.training.settings import (
+    ABOVE_ZERO,
+    BELOW_ONE,
+    Problem,
+    Setting,
+    from_json,
+    number,
+    one_of,
+    refuse,
+    whole,
+)
+from convscope.training.stopping import EarlyStopping
+
+
+@dataclass(frozen=True)
+class Recipe(Setting):
+    """How a network is trained.
+
+    Attributes:
+        name: what the output calls it.
+        optimizer: one of `optimizers`; its rate is the peak rate.
+        schedule: one of `schedules`, over all steps of the training.
+        batch_size: images per step.
+        epochs, steps: how long; exactly one of the two is set.
+        partial_batch: whether the last, smaller batch of an epoch is used too; if not, it is left out (the order of
+            the next epoch is another, so no image is left out for good).
+        initialisation: a policy of `initialisation`.
+        label_smoothing: share of the target spread over all classes, in [0, 1).
+        averaging: the moving average of the weights that becomes the model, or None.
+        early_stopping: when to end early and keep the best weights, or None.
+        scaling: "standard" (the data's mean and deviation) or "unscaled" (pixel / 255 and nothing else).
+        validation: "hold_out" (the data's validation split, else a part of the training split) or "test".
+        hold_out: the fraction of the training split held out where the data brings no validation split; 0 for none.
+        evaluations: evaluate at about so many epoch ends, evenly; None for every epoch. The last is always evaluated.
+    """
+
+    name: str
+    optimizer: Optimizer
+    schedule: Schedule = field(default_factory=Constant)
+    batch_size: int = 128
+    epochs: int | None = None
+    steps: int | None = None
+    partial_batch: bool = True
+    initialisation: str = "glorot_uniform"
+    label_smoothing: float = 0.0
+    averaging: Averaging | None = None
+    early_stopping: EarlyStopping | None = None
+    scaling: str = "standard"
+    validation: str = "hold_out"
+    hold_out: float = 0.1
+    evaluations: int | None = None
+
+    def problems(self) -> list[Problem]:
+        found = _length_problems(self.epochs, self.steps) + whole("batch size", self.batch_size)
+        found += number("label smoothing", self.label_smoothing, BELOW_ONE)
+        found += number("hold_out", self.hold_out, BELOW_ONE)
+        found += one_of("initialisation", self.initialisation, POLICIES)
+        found += one_of("scaling", self.scaling, ("standard", "unscaled"))
+        found += one_of("validation", self.validation, ("hold_out", "test"))
+        found += whole("evaluations", self.evaluations) if self.evaluations is not None else []
+        return found + self._stopping_problems()
+
+    def _stopping_problems(self) -> list[Problem]:
+        if self.early_stopping and self.validation == "test":
+            return [
+                Problem(
+                    "early stopping with validation='test'",
+                    "validation='hold_out'",
+                    "Stopping where the test split looks best would select on the test split",
+                )
+            ]
+        return []
+
+    def adjusted(
+        self,
+        *,
+        epochs: int | None = None,
+        steps: int | None = None,
+        batch_size: int | None = None,
+        rate: float | None = None,
+    ) -> Recipe:
+        """The same recipe with the values given; a length in epochs replaces one in steps, and the other way round.
+
+        Raises:
+            RecipeError: naming every value that is not possible.
+        """
+        refuse(_adjustment_problems(epochs, steps, batch_size, rate))
+        length = (epochs, steps) if epochs or steps else (self.epochs, self.steps)
+        return dataclasses.replace(
+            self,
+            optimizer=dataclasses.replace(self.optimizer, rate=rate) if rate else self.optimizer,
+            epochs=length[0],
+            steps=length[1],
+            batch_size=batch_size or self.batch_size,
+        )
+
+    @classmethod
+    def from_json(cls, document: object) -> Recipe:
+        """The recipe that `to_json` wrote.
+
+        Raises:
+            RecipeError: a setting is unknown, missing or not possible.
+        """
+        if not isinstance(document, Mapping):
+            raise RecipeError(f"recipe {document!r:.80}", "a JSON object")
+        parts: dict[str, Any] = dict(document)
+        for key, kinds in _PARTS.items():
+            if parts.get(key) is not None or key in ("optimizer", "schedule"):
+                parts[key] = from_json(parts.get(key), kinds, key)
+        return cls.from_fields(parts)
+
+
+@dataclass(frozen=True)
+class Course:
+    """A recipe laid over a number of training images: how many steps, of which size, and where the epochs end.
+
+    >>> course = Course.of(get("lecture"), 60_000)
+    >>> course.steps_per_epoch, course.steps, course.epochs
+    (469, 2345, 5)
+    """
+
+    images: int
+    batch_size: int
+    steps_per_epoch: int
+    steps: int
+    evaluate_every_epochs: int
+
+    @classmethod
+    def of(cls, recipe: Recipe, images: int) -> Course:
+        """Lay `recipe` over `images` training images.
+
+        Raises:
+            RecipeError: one batch is larger than the training split.
+        """
+        if recipe.batch_size > images:
+            raise RecipeError(
+                f"batch size {recipe.batch_size:,}",
+                f"at most the {images:,} images of the training split",
+                f"Try --batch-size {max(1, min(32, images // 4))}",
+            )
+        whole_batches = images // recipe.batch_size
+        per_epoch = math.ceil(images / recipe.batch_size) if recipe.partial_batch else whole_batches
+        steps = recipe.steps or per_epoch * (recipe.epochs or 1)
+        every = math.ceil(math.ceil(steps / per_epoch) / recipe.evaluations) if recipe.evaluations else 1
+        return cls(images, recipe.batch_size, per_epoch, steps, every)
+
+    @property
+    def epochs(self) -> float:
+        """The length in epochs: a whole number where it is one."""
+        return self.epochs_at(self.steps)
+
+    def epochs_at(self, step: int) -> float:
+        """How many epochs `step` steps make."""
+        return (
+            step // self.steps_per_epoch
+            if step % self.steps_per_epoch == 0
+            else round(step / self.steps_per_epoch, 4)
+        )
+
+    def epoch_of(self, step: int) -> int:
+        """The epoch, counted from 1, that made step number `step` (counted from 1)."""
+        return (step - 1) // self.steps_per_epoch + 1
+
+    def ends_epoch(self, step: int) -> bool:
+        """Whether an epoch, or the training, ends with step number `step`."""
+        return step > 0 and (step % self.steps_per_epoch == 0 or step == self.steps)
+
+    def evaluates(self, step: int) -> bool:
+        """Whether the epoch that ends with step number `step` is evaluated."""
+        return step == self.steps or self.epoch_of(step) % self.evaluate_every_epochs == 0
+
+    def images_at(self, step: int) -> int:
+        """How many training images the first `step` steps process."""
+        whole_epochs, rest = divmod(step, self.steps_per_epoch)
+        per_epoch = min(self.images, self.steps_per_epoch * self.batch_size)
+        return whole_epochs * per_epoch + min(rest * self.batch_size, self.images)
+
+
+def get(name: str | Recipe) -> Recipe:
+    """The recipe of that name; a recipe passes through.
+
+    Raises:
+        RecipeError: there is none of that name.
+
+    >>> get("lecture").optimizer
+    Adadelta(rate=1.0, rho=0.95, eps=1e-07, weight_decay=0.0)
+    """
+    if isinstance(name, Recipe):
+        return name
+    if name not in _RECIPES:
+        raise RecipeError(
+            f"unknown recipe {name!r}", f"one of {', '.join(names())}", did_you_mean(str(name), names())
+        )
+    return _RECIPES[name]
+
+
+def names() -> list[str]:
+    """The names of the ready recipes, the default first."""
+    return list(_RECIPES)
+
+
+_PARTS: dict[str, Mapping[str, type[Any]]] = {
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "averaging": {Averaging.kind: Averaging},
+    "early_stopping": {EarlyStopping.kind: EarlyStopping},
+}
+
+
+def _length_problems(epochs: int | None, steps: int | None) -> list[Problem]:
+    found = whole("epochs", epochs) if epochs is not None else []
+    found += whole("steps", steps) if steps is not None else []
+    if (epochs is None) == (steps is None):
+        found.append(Problem(f"epochs {epochs} and steps {steps}", "exactly one of the two"))
+    return found
+
+
+def _adjustment_problems(
+    epochs: int | None, steps: int | None, batch_size: int | None, rate: float | None
+) -> list[Problem]:
+    found = _length_problems(epochs, steps) if (epochs, steps) != (None, None) else []
+    found += whole("batch size", batch_size) if batch_size is not None else []
+    return found + (number("rate", rate, ABOVE_ZERO) if rate is not None else [])
+
+
+# Found by a search over optimizers, rates, batch sizes, lengths, smoothing and averaging (docs/log.md): the fewest
+# images after which the lecture's network is safely past the lecture's accuracy.
+FAST = Recipe(
+    name="fast",
+    optimizer=Adam(rate=4e-3, beta1=0.9, beta2=0.99),
+    schedule=OneCycle(start=0.01, peak_at=0.2, final=0.0),
+    batch_size=128,
+    steps=800,
+    partial_batch=False,
+    initialisation="glorot_uniform",
+    label_smoothing=0.05,
+    hold_out=0.05,
+    evaluations=5,
+)
+
+LECTURE = Recipe(
+    name="lecture",
+    optimizer=Adadelta(rate=1.0, rho=0.95, eps=1e-7),
+    batch_size=128,
+    epochs=5,
+    scaling="unscaled",
+    validation="test",
+)
+
+_RECIPES = {recipe.name: recipe for recipe in (FAST, LECTURE)}

@@ -1,0 +1,373 @@
+"""`train`: from what a user asks for to a finished run.
+
+Everything that can be wrong is found before anything is touched.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from convscope import nets
+from convscope.data import datasets, load_data
+from convscope.data.image_data import ImageData
+from convscope.engine.plan import make_plan
+from convscope.errors import RunError
+from convscope.net import Net
+from convscope.training import recipes
+from convscope.training.checkpoint import Checkpoint
+from convscope.training.configuration import Configuration, DataSource, versions
+from convscope.training.estimate import estimated_s
+from convscope.training.events import Listener, Started
+from convscope.training.folder import RunFolder, claim_next
+from convscope.training.loop import Loop
+from convscope.training.material import Material, bound_net, make_material, make_network
+from convscope.training.recipes import Course, Recipe
+from convscope.training.result import FIELDS, Run
+from convscope.training.settings import refuse, whole
+from convscope.training.telling import Teller
+
+Data = ImageData | str | os.PathLike[str]
+Size = int | tuple[int, int]
+
+
+def train(
+    data: Data | None = None,
+    net: Net | str | None = None,
+    recipe: Recipe | str | None = None,
+    *,
+    epochs: int | None = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    rate: float | None = None,
+    seed: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str = "auto",
+    data_dir: str | os.PathLike[str] | None = None,
+    offline: bool = False,
+    size_px: Size | None = None,
+    listeners: Sequence[Listener] = (),
+) -> Run:
+    """Train a network on images, judge it on the test split, and leave a run folder.
+
+    What is not given has a default in a new run, and comes from `config.json` in a resumed one; what is given to a
+    resumed run must agree with it.
+
+    Args:
+        data: what `load_data` takes; None for handwritten digits.
+        net: a name, a `.net` file, text, or a Net; None for "lecture".
+        recipe: a name or a Recipe; None for "fast".
+        epochs, steps: the length, in place of the recipe's.
+        batch_size, rate: in place of the recipe's.
+        seed: every random number follows from it; None for 0.
+        out: the run folder; None for runs/<data>-<net>-<number>.
+        resume: go on with the run in `out`.
+        overwrite: replace the run in `out`.
+        device: "auto", "cpu", "cuda" …
+        data_dir, offline, size_px: handed on to `load_data`.
+        listeners: called with every event, in order. One that raises KeyboardInterrupt asks to stop.
+
+    Raises:
+        ConvscopeError: something the user can mend; nothing was lost.
+        Interrupted: training was stopped and everything saved.
+    """
+    asked = Asked(
+        data, net, recipe, epochs, steps, batch_size, rate, seed, out, device, data_dir, offline, size_px
+    )
+    teller = Teller(listeners)
+    began_at = time.perf_counter()
+    if resume and overwrite:
+        raise RunError(
+            "both --resume and --overwrite",
+            "one of the two",
+            "--resume goes on with the run, --overwrite replaces it",
+        )
+    if resume:
+        return _resume(asked, teller, began_at)
+    return _begin(asked, overwrite, teller, began_at)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user gave; None is what was left open."""
+
+    data: Data | None
+    net: Net | str | None
+    recipe: Recipe | str | None
+    epochs: int | None
+    steps: int | None
+    batch_size: int | None
+    rate: float | None
+    seed: int | None
+    out: str | os.PathLike[str] | None
+    device: str
+    data_dir: str | os.PathLike[str] | None
+    offline: bool
+    size_px: Size | None
+
+    def __post_init__(self) -> None:
+        refuse(whole("seed", self.seed, least=0, most=2**63 - 1) if self.seed is not None else [])
+
+    def adjusted(self, recipe: Recipe) -> Recipe:
+        """The recipe with the values given."""
+        return recipe.adjusted(
+            epochs=self.epochs, steps=self.steps, batch_size=self.batch_size, rate=self.rate
+        )
+
+
+# ---- a new run ------------------------------------------------------------------------------------------------------
+
+
+def _begin(asked: Asked, overwrite: bool, teller: Teller, began_at: float) -> Run:
+    recipe = asked.adjusted(recipes.get("fast" if asked.recipe is None else asked.recipe))
+    label, net = nets.resolve("lecture" if asked.net is None else asked.net)
+    plan = make_plan(asked.device)
+    if asked.out is not None:
+        _folder(asked.out).require_free(overwrite)
+    data = load_data(
+        asked.data,
+        data_dir=asked.data_dir,
+        offline=asked.offline,
+        size_px=asked.size_px,
+        progress=teller.note,
+    )
+    net = bound_net(net, data)
+    seed = asked.seed or 0
+    material = make_material(data, recipe, seed)
+    recipe = _fitting(recipe, asked, len(material.data.train), teller)
+    configuration = Configuration(_source(asked, data), net, label, recipe, seed, plan, versions())
+    folder = _folder(asked.out) if asked.out is not None else RunFolder(claim_next(data.name, label))
+    with folder.lock():
+        folder.require_free(overwrite)
+        loop = _prepared(configuration, material, folder, teller, began_at, None)
+        folder.clear()
+        folder.write_config(configuration.to_json())
+        return _run(loop, teller)
+
+
+def _folder(out: str | os.PathLike[str]) -> RunFolder:
+    return RunFolder(Path(out).expanduser())
+
+
+def _fitting(recipe: Recipe, asked: Asked, images: int, teller: Teller) -> Recipe:
+    """A ready recipe's batch made smaller where the data are few; a batch size that the user chose is not touched."""
+    if asked.batch_size is not None or isinstance(asked.recipe, Recipe) or recipe.batch_size <= images // 4:
+        Course.of(recipe, images)
+        return recipe
+    batch_size = 2 ** max(0, (images // 4).bit_length() - 1)
+    teller.note(
+        f"Batches of {batch_size} instead of {recipe.batch_size}, because there are only {images:,} "
+        "images to learn from."
+    )
+    return replace(recipe, batch_size=batch_size)
+
+
+def _source(asked: Asked, data: ImageData) -> DataSource:
+    """How to find the data again: a name, or a folder's full path; data from Python cannot be found again."""
+    size = (asked.size_px, asked.size_px) if isinstance(asked.size_px, int) else asked.size_px
+    where = None if isinstance(asked.data, ImageData) else _lasting(asked.data, data)
+    data_dir = str(Path(asked.data_dir).expanduser().resolve()) if asked.data_dir is not None else None
+    return DataSource(data.name, where, data.digest, len(data.class_names), size, data_dir)
+
+
+def _lasting(given: str | os.PathLike[str] | None, data: ImageData) -> str:
+    if given is None:
+        return data.name
+    if isinstance(given, str) and given in {row["name"] for row in datasets()}:
+        return given
+    return str(Path(given).expanduser().resolve())
+
+
+# ---- a run that goes on ---------------------------------------------------------------------------------------------
+
+
+def _resume(asked: Asked, teller: Teller, began_at: float) -> Run:
+    if asked.out is None:
+        raise RunError("--resume without --out", "the folder of the run to go on with", "Add --out FOLDER")
+    folder = _folder(asked.out)
+    folder.require_run()
+    with folder.lock():
+        configuration = Configuration.from_json(folder.read_config(), folder.config)
+        _require_agreement(asked, configuration, folder)
+        checkpoint = None
+        if folder.checkpoint.exists():
+            checkpoint = Checkpoint.read(folder.checkpoint, configuration.digest)
+        else:
+            teller.note(
+                f"The run in {folder.path} has no checkpoint; it starts over with the same configuration."
+            )
+        if checkpoint and checkpoint.state.result:
+            return _finished(folder, checkpoint.state.result, teller)
+        make_plan(configuration.plan.device)  # raises where the device is no longer there
+        _note_versions(configuration, teller)
+        material = _material_again(asked, configuration, folder, teller)
+        loop = _prepared(configuration, material, folder, teller, began_at, checkpoint)
+        return _run(loop, teller)
+
+
+def _finished(folder: RunFolder, result: dict[str, Any], teller: Teller) -> Run:
+    teller.note(f"The run in {folder.path} is finished ({result['steps']:,} steps); nothing was changed.")
+    # The folder may have moved since.
+    stored = {**result, "run": str(folder.path), "model": str(folder.model)}
+    return Run(folder.path, {name: stored[name] for name in FIELDS}, tuple(teller.notes))
+
+
+def _note_versions(run: Configuration, teller: Teller) -> None:
+    """The same bits are promised for the same versions only."""
+    changed = [
+        f"{name} {version} instead of {run.versions.get(name)}"
+        for name, version in versions().items()
+        if version != run.versions.get(name)
+    ]
+    if changed:
+        teller.note(
+            f"The run goes on with {', '.join(changed)}: its bits may differ from those of one sitting."
+        )
+
+
+def _require_agreement(asked: Asked, run: Configuration, folder: RunFolder) -> None:
+    """Everything that was given must be what the run was started with."""
+    recipe = run.recipe
+    given: dict[str, object] = {
+        "epochs": asked.epochs,
+        "steps": asked.steps,
+        "batch size": asked.batch_size,
+        "rate": asked.rate,
+    }
+    stored = {
+        "epochs": recipe.epochs,
+        "steps": recipe.steps,
+        "batch size": recipe.batch_size,
+        "rate": recipe.optimizer.rate,
+        "seed": run.seed,
+        "device": run.plan.device,
+    }
+    given |= {"seed": asked.seed, "device": None if asked.device == "auto" else asked.device}
+    for name, value in given.items():
+        if value is not None and value != stored[name]:
+            raise _conflict(folder, name, stored[name], value)
+    if asked.recipe is not None:
+        _require_recipe(recipes.get(asked.recipe), recipe, isinstance(asked.recipe, Recipe), folder)
+    if asked.net is not None:
+        _require_net(asked.net, run, folder)
+
+
+def _require_recipe(given: Recipe, stored: Recipe, in_full: bool, folder: RunFolder) -> None:
+    if given.name != stored.name:
+        raise _conflict(folder, "recipe", stored.name, given.name)
+    if in_full and given != stored:
+        ours, theirs = stored.to_json(), given.to_json()
+        name = next(key for key in ours if ours[key] != theirs[key])
+        raise _conflict(folder, f"recipe {name}", ours[name], theirs[name])
+
+
+def _require_net(asked: Net | str, run: Configuration, folder: RunFolder) -> None:
+    label, net = nets.resolve(asked)
+    bound = net.bind(run.data.classes)
+    if bound != run.net:
+        raise _conflict(folder, "net", f"{run.net_label} ({run.net})", f"{label} ({bound})")
+
+
+def _conflict(folder: RunFolder, name: str, stored: object, given: object) -> RunError:
+    return RunError(
+        f"{name} {given}, and the run in {folder.path} was started with {name} {stored}",
+        "the same value, or none",
+        "Leave it out to go on with the run, or start a new one with another --out",
+    )
+
+
+def _material_again(asked: Asked, run: Configuration, folder: RunFolder, teller: Teller) -> Material:
+    """The data of the run, found again and compared by their digest."""
+    if asked.data is None and run.data.source is None:
+        raise RunError(
+            f"the data {run.data.name!r} of the run in {folder.path} came from Python",
+            "the same data, handed over again",
+            "Pass them as the first argument of train",
+        )
+    data = load_data(
+        run.data.source if asked.data is None else asked.data,
+        data_dir=run.data.data_dir if asked.data_dir is None else asked.data_dir,
+        offline=asked.offline,
+        size_px=run.data.size_px if asked.size_px is None else asked.size_px,
+        progress=teller.note,
+    )
+    if data.digest != run.data.digest:
+        raise _conflict(
+            folder,
+            "data",
+            f"{run.data.name} with digest {run.data.digest[:16]}",
+            f"{data.name} with digest {data.digest[:16]}",
+        )
+    return make_material(data, run.recipe, run.seed)
+
+
+# ---- both -----------------------------------------------------------------------------------------------------------
+
+
+def _prepared(
+    configuration: Configuration,
+    material: Material,
+    folder: RunFolder,
+    teller: Teller,
+    began_at: float,
+    checkpoint: Checkpoint | None,
+) -> Loop:
+    """The loop, ready to run, with everyone told what it will do."""
+    plan = configuration.plan
+    plan.apply()
+    course = Course.of(configuration.recipe, len(material.data.train))
+    shape = material.data.input_shape
+    module = make_network(configuration.net, shape, configuration.recipe, configuration.seed, plan)
+    step = checkpoint.state.step if checkpoint else 0
+    seconds = estimated_s(configuration, material, module, course, step)
+    loop = Loop(configuration, material, module, course, folder, teller, began_at)
+    if checkpoint:
+        loop.restore(checkpoint)
+    for note in material.notes:
+        teller.note(note)
+    teller(_started(configuration, material, course, folder, step if checkpoint else None, seconds))
+    return loop
+
+
+def _started(
+    configuration: Configuration,
+    material: Material,
+    course: Course,
+    folder: RunFolder,
+    resumed_from_step: int | None,
+    seconds: float,
+) -> Started:
+    data, plan = material.data, configuration.plan
+    return Started(
+        run=str(folder.path),
+        data=data.name,
+        origin=data.origin,
+        net=configuration.net_label,
+        parameters=configuration.net.infer(data.input_shape).parameters,
+        recipe=configuration.recipe.name,
+        seed=configuration.seed,
+        device=plan.device,
+        precision=plan.precision,
+        reason=plan.reason,
+        train_images=len(data.train),
+        validation_images=len(material.validation or ()),
+        test_images=len(data.test or ()),
+        validation_split=material.validation_split,
+        batch_size=course.batch_size,
+        epochs=course.epochs,
+        steps=course.steps,
+        steps_per_epoch=course.steps_per_epoch,
+        resumed_from_step=resumed_from_step,
+        estimated_s=seconds,
+    )
+
+
+def _run(loop: Loop, teller: Teller) -> Run:
+    result = loop.run()
+    return Run(loop.folder.path, result, tuple(teller.notes))

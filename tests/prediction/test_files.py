@@ -1,0 +1,39 @@
+"""Which files a list of paths means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from convscope.prediction import picture_files
+
+
+def made(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_folders_are_searched_recursively_and_sorted(tmp_path: Path) -> None:
+    made(tmp_path, "b.png", "a/2.jpg", "a/10.jpg", "c.JPEG", "a/deep/x.webp")
+    found = [path.relative_to(tmp_path).as_posix() for path in picture_files([tmp_path])]
+    assert found == ["a/10.jpg", "a/2.jpg", "a/deep/x.webp", "b.png", "c.JPEG"]
+
+
+def test_only_what_may_be_a_picture_counts_in_a_folder(tmp_path: Path) -> None:
+    made(
+        tmp_path, "README.md", "Thumbs.db", ".hidden.png", ".cache/x.png", "__MACOSX/._a.png", "scan", "a.png"
+    )
+    assert [path.name for path in picture_files([tmp_path])] == ["a.png", "scan"]
+
+
+def test_a_file_that_is_named_always_counts(tmp_path: Path) -> None:
+    made(tmp_path, "README.md", ".hidden.png")
+    named = [tmp_path / "README.md", tmp_path / ".hidden.png", tmp_path / "missing.png"]
+    assert list(picture_files(named)) == named
+
+
+def test_the_order_of_the_arguments_is_kept(tmp_path: Path) -> None:
+    made(tmp_path, "b/1.png", "a/1.png", "z.png")
+    given = [tmp_path / "z.png", tmp_path / "b", tmp_path / "a"]
+    assert [path.parent.name for path in picture_files(given)][1:] == ["b", "a"]

@@ -1,0 +1,115 @@
+"""Optimizers: Adadelta against its paper in NumPy, each against the textbook, and what decays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from convscope.net import Net
+from convscope.training.checkpoint import optimizer_tensors, restore_optimizer
+from convscope.training.optimizers import (
+    OPTIMIZERS,
+    SGD,
+    Adadelta,
+    Adam,
+    AdamW,
+    Optimizer,
+    RMSprop,
+    parameter_groups,
+    set_rate,
+)
+
+GRADIENTS = np.random.default_rng(0).normal(size=(6, 4)) * 10.0 ** np.arange(-4, 0)
+START = np.array([1.0, -2.0, 0.5, 3.0])
+
+
+def steps_of(optimizer: Optimizer, rate: float = 0.3) -> np.ndarray:
+    parameter = nn.Parameter(torch.tensor(START[None], dtype=torch.float32))
+    built = optimizer.build([{"params": [parameter], "weight_decay": optimizer.weight_decay}])
+    for gradient in GRADIENTS:
+        parameter.grad = torch.tensor(gradient[None], dtype=torch.float32)
+        set_rate(built, rate)
+        built.step()
+    return parameter.detach().numpy()[0]
+
+
+def test_adadelta_is_the_paper_with_the_keras_numbers() -> None:
+    w, squares, moves = START.copy(), np.zeros(4), np.zeros(4)
+    for g in GRADIENTS:
+        squares = 0.95 * squares + 0.05 * g * g
+        move = np.sqrt(moves + 1e-7) / np.sqrt(squares + 1e-7) * g
+        moves = 0.95 * moves + 0.05 * move * move
+        w = w - 0.3 * move
+    np.testing.assert_allclose(steps_of(Adadelta()), w, rtol=2e-6)
+
+
+def test_sgd_is_nesterov() -> None:
+    w, velocity = START.copy(), np.zeros(4)
+    for i, g in enumerate(GRADIENTS):
+        g = g + 0.01 * w
+        velocity = g if i == 0 else 0.9 * velocity + g
+        w = w - 0.3 * (g + 0.9 * velocity)
+    np.testing.assert_allclose(steps_of(SGD(weight_decay=0.01)), w, rtol=2e-6)
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_adam_and_adamw_are_the_papers(decoupled: bool) -> None:
+    w, first, second = START.copy(), np.zeros(4), np.zeros(4)
+    for t, g in enumerate(GRADIENTS, start=1):
+        w = w * (1 - 0.3 * 0.02) if decoupled else w
+        g = g if decoupled else g + 0.02 * w
+        first, second = 0.9 * first + 0.1 * g, 0.999 * second + 0.001 * g * g
+        w = w - 0.3 * (first / (1 - 0.9**t)) / (np.sqrt(second / (1 - 0.999**t)) + 1e-8)
+    kind = AdamW if decoupled else Adam
+    np.testing.assert_allclose(steps_of(kind(weight_decay=0.02)), w, rtol=1e-5)
+
+
+def test_rmsprop_divides_by_the_root_of_the_mean_square() -> None:
+    w, squares = START.copy(), np.zeros(4)
+    for g in GRADIENTS:
+        squares = 0.9 * squares + 0.1 * g * g
+        w = w - 0.3 * g / (np.sqrt(squares) + 1e-7)
+    np.testing.assert_allclose(steps_of(RMSprop()), w, rtol=1e-5)
+
+
+def test_weights_decay_and_norms_and_biases_do_not() -> None:
+    module = Net.parse("conv(4, 3), batchnorm, relu, flatten, dense(classes)").build((1, 6, 6))
+    decaying, others = parameter_groups(module.named_parameters(), 0.1)
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    assert decaying["weight_decay"] == 0.1
+    assert others["weight_decay"] == 0.0
+    assert [names[id(p)] for p in decaying["params"]] == ["conv1.weight", "dense1.weight"]
+    assert len(decaying["params"]) + len(others["params"]) == len(names)
+
+
+def test_frozen_parameters_are_left_out() -> None:
+    module = Net.parse("flatten, dense(classes, bias=False)").build((1, 2, 2)).requires_grad_(False)
+    assert parameter_groups(module.named_parameters(), 0.1) == []
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_restored_memory_has_the_parameter_s_layout(kind: str) -> None:
+    """torch's fused CPU steps read raw memory: a momentum in another layout would silently mix up its numbers."""
+
+    def made() -> tuple[nn.Parameter, torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        parameter = nn.Parameter(torch.randn(4, 3, 3, 3).to(memory_format=torch.channels_last))
+        return parameter, OPTIMIZERS[kind]().build([{"params": [parameter]}])
+
+    def step(parameter: nn.Parameter, optimizer: torch.optim.Optimizer, seed: int) -> None:
+        gradient = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(seed))
+        parameter.grad = gradient.to(memory_format=torch.channels_last)
+        optimizer.step()
+
+    (one, straight), (two, broken) = made(), made()
+    for seed in range(4):
+        step(one, straight, seed)
+    for seed in range(4):
+        if seed == 2:
+            memory = {name: value.contiguous().clone() for name, value in optimizer_tensors(broken).items()}
+            broken = OPTIMIZERS[kind]().build([{"params": [two]}])
+            restore_optimizer(broken, memory)
+        step(two, broken, seed)
+    assert torch.equal(one, two)
