@@ -13,7 +13,12 @@ import sys
 import time
 
 TIMES = 7
-LIMITS_S = {("--help",): 0.5, ("inspect", "lecture"): 0.6}
+LIMITS_S = {
+    ("--help",): 0.5,
+    ("inspect", "lecture"): 0.6,
+    ("inspect", "resnet152"): 0.8,
+    ("lecture", "check"): 2.0,
+}
 
 
 def seconds(arguments: tuple[str, ...]) -> float:

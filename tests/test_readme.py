@@ -80,7 +80,7 @@ def test_the_readme_has_its_two_commands_first() -> None:
     commands = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     assert commands[0] == "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/convscope train\n"
     assert commands[1] == (
-        "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/python -m pytest -q\n"
+        "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/python -m pytest -q -n auto\n"
     )
 
 

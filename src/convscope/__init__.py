@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from convscope.data import ImageData, Preprocessing, from_arrays, lecture_arrays, load_data
     from convscope.errors import ConvscopeError
     from convscope.evaluation import evaluate
+    from convscope.explanation import explain
     from convscope.inspection import inspect
     from convscope.layers import (
         adaptiveavgpool,
@@ -65,6 +66,7 @@ __all__ = [
     "dense",
     "dropout",
     "evaluate",
+    "explain",
     "flatten",
     "from_arrays",
     "globalpool",
@@ -96,6 +98,7 @@ _HOMES = {
     "load_data": "convscope.data",
     "train": "convscope.training",
     "evaluate": "convscope.evaluation",
+    "explain": "convscope.explanation",
     "predict": "convscope.prediction",
     "ConvscopeError": "convscope.errors",
     "ImageData": "convscope.data",

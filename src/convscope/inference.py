@@ -62,13 +62,14 @@ class Step:
 @dataclass(frozen=True)
 class Inference:
     """Everything that follows from a network and the shape of its input. `parameters` and `macs` leave out what only
-    training uses; `depth` counts convolutions and dense layers on the longest path."""
+    training uses; `depth` counts convolutions, dense layers and an rbf output on the longest path."""
 
     nodes: tuple[Node, ...]
     input_shape: Shape
     output_shape: Shape
     steps: tuple[Step, ...]
-    shapes: dict[str, tuple[Shape, Shape]] = field(repr=False)
+    shapes: dict[str, tuple[Shape, Shape]] = field(repr=False)  # of every node: what came, what left
+    fields: dict[str, tuple[ReceptiveField, ReceptiveField]] = field(repr=False)  # likewise
     depth: int
 
     @property
@@ -167,11 +168,13 @@ class _Ledger:
     def __init__(self) -> None:
         self.steps: list[Step] = []
         self.shapes: dict[str, tuple[Shape, Shape]] = {}
+        self.fields: dict[str, tuple[ReceptiveField, ReceptiveField]] = {}
 
     def row(self, nodes: tuple[Node, ...], signal: _Signal, training_only: bool) -> _Signal:
         for node in nodes:
             before, signal = signal, self.node(node, signal, training_only)
             self.shapes[node.name] = (before.shape, signal.shape)
+            self.fields[node.name] = (before.field, signal.field)
         return signal
 
     def node(self, node: Node, signal: _Signal, training_only: bool) -> _Signal:
@@ -189,7 +192,7 @@ class _Ledger:
         after = _Signal(
             output_shape,
             signal.field.through(layer.reach(shape), output_shape),
-            signal.depth + (layer.macs(shape) > 0),
+            signal.depth + (layer.macs(shape) > 0 or layer.word == "rbf"),
         )
         self._note(node, shape, after, layer.parameters(shape), layer.macs(shape), training_only)
         return after
@@ -249,7 +252,8 @@ def _infer(layers: Layers, input_shape: Shape) -> Inference:
     ledger, nodes = _Ledger(), expand(layers)
     picture = _Signal(input_shape, ReceptiveField.of_picture(input_shape[1], input_shape[2]))
     end = ledger.row(nodes, picture, training_only=False)
-    return Inference(nodes, input_shape, end.shape, tuple(ledger.steps), ledger.shapes, end.depth)
+    steps = tuple(ledger.steps)
+    return Inference(nodes, input_shape, end.shape, steps, ledger.shapes, ledger.fields, end.depth)
 
 
 # Errors -------------------------------------------------------------------------------------------

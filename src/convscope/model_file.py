@@ -67,7 +67,7 @@ class Model:
 
 
 def save_model(model: Model, path: str | os.PathLike[str]) -> None:
-    """Write `model` to one file, beside and then renamed. The same model gives the same bytes."""
+    """Write `model` to one file, beside and then renamed; its folder is made. The same model gives the same bytes."""
     from convscope.text import FORMAT_VERSION as NET_FORMAT_VERSION
 
     document = {
@@ -77,11 +77,12 @@ def save_model(model: Model, path: str | os.PathLike[str]) -> None:
         "preprocessing": model.preprocessing.to_json(),
         "card": model.card,
     }
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_container(Path(path), KIND, FORMAT_VERSION, document, model.module.state_dict())
 
 
 def load_model(where: str | os.PathLike[str]) -> Model:
-    """Read a model from a model file or a run folder; its module is in evaluation mode, on the CPU.
+    """Read a model from a model file, a run folder or a published network's name; in evaluation mode, on the CPU.
 
     Raises:
         ModelFileError: there is none, or it is truncated, foreign, newer, changed, or at odds with its own network.
@@ -102,7 +103,7 @@ def load_model(where: str | os.PathLike[str]) -> Model:
 
 
 def read_card(where: str | os.PathLike[str]) -> dict[str, Any]:
-    """The metadata of a model file or run folder, checked against its digest, without importing torch.
+    """The metadata of a model file, run folder or published network, checked against its digest, without torch.
 
     Returns:
         `net`, `class_names`, `input_shape`, `preprocessing`, `card`, `format_version`, as JSON values.
@@ -111,10 +112,14 @@ def read_card(where: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def find_model(where: str | os.PathLike[str]) -> Path:
-    """The model file that `where` means: itself, or the one inside the run folder.
+    """The model file that `where` means: itself, the one in the run folder, or that of a published network.
+
+    A published network, such as resnet18 with its ImageNet weights, is fetched into the cache the first time; a file
+    or folder of that name wins.
 
     Raises:
         ModelFileError: there is none.
+        DataError: a published network could not be fetched, or came damaged.
     """
     path = Path(where)
     if path.is_file():
@@ -125,10 +130,17 @@ def find_model(where: str | os.PathLike[str]) -> Path:
         raise ModelFileError(
             f"the folder {path} has no {FILE_NAME}",
             "a model file or a run folder",
-            "Train one with: convscope train --out " + str(path),
+            "Give the folder of a run, such as those below runs/",
         )
-    suggestion = did_you_mean(str(where), _models_near(path)) or "Train one with: convscope train"
-    raise ModelFileError(f"there is no model {str(where)!r}", "a model file or a run folder", suggestion)
+    from convscope.nets import weights
+
+    if str(where) in weights.names():
+        return weights.model_path(str(where))
+    choices = [*_models_near(path), *weights.names()]
+    suggestion = did_you_mean(str(where), choices) or "Train one with: convscope train"
+    raise ModelFileError(
+        f"there is no model {str(where)!r}", "a model file, a run folder or a published network", suggestion
+    )
 
 
 def _models_near(path: Path) -> list[str]:
@@ -342,6 +354,12 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int, int]:
         length = struct.unpack("<Q", start[:8])[0] if len(start) == 9 else 0
         if size == 0:
             raise ModelFileError(f"{path} is empty", "a Convscope model file", _MAKE_AGAIN)
+        if size < 9:
+            raise ModelFileError(
+                f"{path} is truncated, or was never a model: it ends after {_bytes_text(size)}",
+                "a Convscope model file",
+                _MAKE_AGAIN,
+            )
         if start[8:] != b"{" or length > _HEADER_LIMIT_BYTES:
             raise ModelFileError(f"{path} is not a safetensors file", "a Convscope model file", _hint(start))
         if 8 + length > size:
@@ -420,15 +438,19 @@ def _check_layout(path: Path, tensors: Mapping[str, TensorEntry], data_bytes: in
         raise _truncated(path, position, data_bytes)
     if position < data_bytes:
         raise ModelFileError(
-            f"{path} was changed after it was written: {data_bytes - position:,} bytes too many",
+            f"{path} was changed after it was written: {_bytes_text(data_bytes - position)} too many",
             fix=_MAKE_AGAIN,
         )
 
 
 def _truncated(path: Path, expected: int, size: int) -> ModelFileError:
     return ModelFileError(
-        f"{path} is truncated: {size:,} bytes where its header promises {expected:,}", fix=_MAKE_AGAIN
+        f"{path} is truncated: {_bytes_text(size)} where its header promises {expected:,}", fix=_MAKE_AGAIN
     )
+
+
+def _bytes_text(count: int) -> str:
+    return f"{count:,} byte" + ("" if count == 1 else "s")
 
 
 def _newer(path: Path, what: str, version: int, ours: int) -> ModelFileError:

@@ -60,6 +60,12 @@ class Net:
     def __repr__(self) -> str:
         return str(self)
 
+    def _repr_html_(self) -> str:
+        """How a notebook shows it: the table and the drawing, for the pictures it most probably takes."""
+        from convscope.inspection.html import net_page
+
+        return net_page(self)
+
     def to_text(self) -> str:
         """What a `.net` file holds: the format's version on the first line, then the canonical text."""
         return f"{text.HEADER}\n{self}\n"

@@ -85,7 +85,7 @@ def test_when_no_file_can_be_read_stdout_is_empty(
     as_json: list[str], convscope: Any, digit_file: Path, scans: Path
 ) -> None:
     convscope("predict", digit_file, scans / "a0.png", scans / "missing.png", *as_json).refused(
-        "none of 2 files could be read", "a0.png: ", "missing.png: the file does not exist"
+        "none of 2 files could be read. Expected", "\n  ", "a0.png: ", "missing.png: the file does not exist"
     )
 
 

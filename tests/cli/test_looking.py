@@ -78,10 +78,30 @@ def test_nets_json_has_the_contract_fields(convscope: Any) -> None:
     assert (rows["lecture"]["depth"], rows["linear"]["parameters"]) == (4, 30_730)
 
 
-def test_nets_table(convscope: Any) -> None:
+def test_nets_table(convscope: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     lines = convscope("nets").out.splitlines()
-    assert lines[0].split() == ["name", "family", "year", "input", "parameters", "MACs", "depth"]
+    headings = "name year input depth parameters MACs sees pools single several weights"
+    assert lines[0].split() == headings.split()
     assert any(line.startswith("lecture") and "1,199,882" in line for line in lines)
+    assert any(line.split()[:4] == ["vgg16", "2014", "3×224×224", "16"] for line in lines)
+
+
+def test_nets_sorted(convscope: Any) -> None:
+    rows = convscope("nets", "--sort", "parameters", "--json").document
+    assert [row["parameters"] for row in rows] == sorted(row["parameters"] for row in rows)
+    assert convscope("nets", "--sort", "MACs").out.splitlines()[1].startswith("linear")
+    convscope("nets", "--sort", "parameter").refused("--sort 'parameter'", "Did you mean 'parameters'?")
+
+
+def test_nets_json_has_null_where_nothing_is_known(convscope: Any) -> None:
+    rows = {row["name"]: row for row in convscope("nets", "--json").document}
+    assert rows["lecture"]["top5_single"] is None
+    assert rows["linear"]["receptive_field"] is None
+    assert rows["resnet50"]["torchvision_top1"] == 0.7613
+    assert rows["alexnet"]["pools"] == [
+        {"kind": "max", "number": 3, "window": 3, "stride": 2, "overlap": True}
+    ]
 
 
 def test_data_list(convscope: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

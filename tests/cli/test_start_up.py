@@ -30,6 +30,8 @@ sys.exit(status)
         ["inspect", "lectur"],
         ["nets"],
         ["nets", "--json"],
+        ["nets", "--sort", "depth"],
+        ["inspect", "resnet152"],
         ["trian"],
     ],
     ids=" ".join,

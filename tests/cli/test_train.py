@@ -124,6 +124,21 @@ def test_photos_get_a_residual_net_and_the_output_says_why(convscope: Any) -> No
     assert convscope("inspect", "runs/q", "--json").document["input_shape"] == [3, 16, 16]
 
 
+def test_a_missing_data_folder_does_not_matter_to_pictures(
+    convscope: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos(Path("photos"))
+    monkeypatch.setenv("CONVSCOPE_DATA", "/nowhere")
+    assert convscope("train", "photos", "--net", NET, "--steps", 1).status == 0
+    convscope("train", "mnist").refused("CONVSCOPE_DATA, the data folder, /nowhere does not exist")
+
+
+def test_one_of_something_is_in_the_singular(convscope: Any) -> None:
+    outcome = convscope("train", "mnist-10k", "--net", NET, "--steps", 1)
+    assert "trained             1 step, " in outcome.out
+    assert "Recipe fast: 1 step of 128 images" in outcome.err
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to another process")
 def test_ctrl_c_keeps_model_and_history_and_the_run_goes_on(convscope: Any) -> None:
     line = ["train", "mnist-10k", "--net", NET, "--steps", "100000", "--out", "runs/a"]

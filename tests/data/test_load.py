@@ -252,3 +252,18 @@ def test_idx_that_lies_is_refused() -> None:
         with pytest.raises(DataError) as caught:
             idx.parse(np.frombuffer(content, np.uint8))
         assert message in str(caught.value)
+
+
+def test_a_cache_of_someone_else_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where the home folder may not be looked into, nothing is at hand there; what is built in still is."""
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    assert not any(row["at_hand"] for row in datasets(data_dir=tmp_path))
+
+
+def test_data_of_another_type_are_refused() -> None:
+    with pytest.raises(DataError, match=r"data of type tuple.*convscope.from_arrays\(images, labels\)"):
+        load_data((np.zeros((2, 8, 8)), [0, 1]))  # type: ignore[arg-type]

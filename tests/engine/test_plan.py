@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -43,3 +46,12 @@ def test_apply_sets_the_threads():
     make_plan("cpu", threads=1).apply()
     assert torch.get_num_threads() == 1
     torch.set_num_threads(before)
+
+
+def test_apply_asks_for_the_same_bits_without_loading_a_compiler():
+    code = (
+        "import sys, torch; from convscope.engine import make_plan; make_plan('cpu', threads=1).apply();"
+        "print(torch.are_deterministic_algorithms_enabled(), 'torch._inductor' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["True", "False"]

@@ -52,6 +52,8 @@ def test_without_data_it_is_what_the_model_was_trained_on(
 def test_model_that_does_not_know_its_data(digit_model: Model) -> None:
     with pytest.raises(DataError, match="does not say where its data came from"):
         evaluate(replace(digit_model, card={}))
+    with pytest.raises(DataError, match=r"only their name 'arrays'.*hand over ImageData"):
+        evaluate(replace(digit_model, card={"data": {"name": "arrays"}}))
 
 
 def test_classes_are_matched_by_name_not_by_number(digit_model: Model, digits: ImageData) -> None:

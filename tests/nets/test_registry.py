@@ -1,32 +1,11 @@
-"""Contracts every network of the zoo keeps, and how one is found."""
+"""How a network of the zoo is found."""
 
 from __future__ import annotations
 
 import pytest
-import torch
 
 from convscope import nets
 from convscope.errors import NetTextError
-from convscope.net import Net
-
-PUBLISHED = {"lecture": (1_199_882, 11_992_448), "linear": (30_730, 30_720), "mlp": (669_706, 668_672)}
-
-
-@pytest.mark.parametrize("name", nets.names())
-def test_contract(name):
-    entry = nets.get(name)
-    inference = entry.net.infer(entry.input_shape, entry.classes)
-    assert (inference.parameters, inference.macs) == PUBLISHED[name]
-    assert inference.output_shape == (entry.classes,)
-    assert entry.net.needs_classes
-    assert Net.parse(str(entry.net)) == entry.net
-    torch.manual_seed(0)
-    network = entry.net.build(entry.input_shape, entry.classes)
-    scores = network(torch.rand(2, *entry.input_shape))
-    assert scores.shape == (2, entry.classes)
-    scores.sum().backward()
-    assert all(p.grad is not None for p in network.parameters())
-    assert entry.description
 
 
 def test_mlp_of_any_depth_and_width():
@@ -36,9 +15,7 @@ def test_mlp_of_any_depth_and_width():
 
 @pytest.mark.parametrize("name", ["lectur", "mlp-0x5", "mlp-5x0", "mlp-99999x5", "", "resnet"])
 def test_an_unknown_name(name):
-    with pytest.raises(
-        NetTextError, match=r"unknown net .* Expected one of lecture, linear, mlp, a .net file"
-    ):
+    with pytest.raises(NetTextError, match=r"unknown net .* Expected a name that convscope nets lists"):
         nets.get(name)
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from convscope.prediction import picture_files
 
@@ -37,3 +41,18 @@ def test_the_order_of_the_arguments_is_kept(tmp_path: Path) -> None:
     made(tmp_path, "b/1.png", "a/1.png", "z.png")
     given = [tmp_path / "z.png", tmp_path / "b", tmp_path / "a"]
     assert [path.parent.name for path in picture_files(given)][1:] == ["b", "a"]
+
+
+def test_a_folder_that_may_not_be_looked_into_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(tmp_path, "a.png", "closed/b.png")
+    scandir = os.scandir
+
+    def refusing(path: str) -> Any:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert [path.name for path in picture_files([tmp_path])] == ["a.png", "closed"]

@@ -156,6 +156,20 @@ def test_files_can_be_read_by_whom_the_umask_allows(run_train: Any) -> None:
     assert len(modes) == 1
 
 
+def test_a_folder_made_for_nothing_goes_again(
+    run_train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("convscope.training.start._prepared", fail)
+    (tmp_path / "mine").mkdir()
+    for out in ("new", "mine"):
+        with pytest.raises(MemoryError):
+            run_train(out=tmp_path / out)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
 def _json(name: str) -> dict[str, Any]:
     from convscope.training import recipes
 

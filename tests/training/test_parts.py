@@ -55,18 +55,22 @@ def test_starting_weights_depend_on_seed_and_name_alone() -> None:
     assert not torch.equal(one["conv1.weight"], other["conv1.weight"])
 
 
-@pytest.mark.parametrize("policy", ["glorot_uniform", "he", "torch"])
+@pytest.mark.parametrize("policy", ["glorot_uniform", "he", "torch", "lenet"])
 def test_policies_have_their_spread(policy: str) -> None:
     module = Net.parse("conv(64, 5), batchnorm, flatten, dense(classes)").build((16, 8, 8))
     initialise(module, policy, 0)
     fan_in, fan_out = 16 * 25, 64 * 25
     weight, bias = module.conv1.weight, module.conv1.bias
     deviation = {"glorot_uniform": math.sqrt(2 / (fan_in + fan_out)), "he": math.sqrt(2 / fan_in),
-                 "torch": math.sqrt(1 / fan_in / 3)}[policy]  # fmt: skip
+                 "torch": math.sqrt(1 / fan_in / 3), "lenet": 2.4 / fan_in / math.sqrt(3)}[policy]  # fmt: skip
     assert weight.std().item() == pytest.approx(deviation, rel=0.03)
-    bounds = {"glorot_uniform": math.sqrt(6 / (fan_in + fan_out)), "torch": math.sqrt(1 / fan_in)}
+    bounds = {
+        "glorot_uniform": math.sqrt(6 / (fan_in + fan_out)),
+        "torch": math.sqrt(1 / fan_in),
+        "lenet": 2.4 / fan_in,
+    }
     assert policy not in bounds or weight.abs().max().item() <= bounds[policy]
-    assert bool((bias == 0).all()) is (policy != "torch")
+    assert bool((bias == 0).all()) is (policy in ("glorot_uniform", "he"))
     assert bool((module.batchnorm1.weight == 1).all())
 
 

@@ -328,3 +328,32 @@ def test_two_processes_cannot_train_in_one_folder(tmp_path: Path, run_train: Any
         except RunError:
             time.sleep(0.05)
     raise AssertionError("the lock outlived its process")
+
+
+def test_a_finished_run_without_its_model_gets_it_again(run_train: Any, tmp_path: Path) -> None:
+    model = tmp_path / "run" / "model.safetensors"
+    first, before = run_train(steps=5), model.read_bytes()
+    model.unlink()
+    again = run_train(net=None, batch_size=None, resume=True)
+    assert model.read_bytes() == before
+    assert again.result["test_accuracy"] == first.result["test_accuracy"]
+
+
+def test_a_damaged_checkpoint_says_so_once(run_train: Any, tmp_path: Path) -> None:
+    run_train(steps=5)
+    (tmp_path / "run" / "checkpoint").write_bytes(b"junk and more junk")
+    with pytest.raises(RunError, match=r"is damaged: .*Delete it to start over") as caught:
+        run_train(net=None, batch_size=None, resume=True)
+    assert str(caught.value).count("Expected") == 1
+
+
+def test_a_configuration_with_many_faults_is_one_sentence(run_train: Any, tmp_path: Path) -> None:
+    run_train(steps=5)
+    file = tmp_path / "run" / "config.json"
+    document = json.loads(file.read_text())
+    del document["recipe"]["loss"], document["recipe"]["scaling"]
+    file.write_text(json.dumps(document))
+    with pytest.raises(
+        RunError, match=r"possible: setting 'loss' is missing.*; setting 'scaling'.*\. Expected the"
+    ):
+        run_train(net=None, batch_size=None, resume=True)

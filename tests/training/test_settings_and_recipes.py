@@ -183,14 +183,29 @@ def test_a_course_counts_as_counting_does(n: int, batch: int, epochs: int, parti
     course = Course.of(recipe, n)
     sizes = [len(range(n)[first : first + batch]) for first in range(0, n, batch)]
     sizes = [size for size in sizes if partial or size == batch]
+    if batch > 1 and sizes[-1] == 1:  # a single image joins the batch before
+        sizes[-2:] = [batch + 1]
     assert course.steps_per_epoch == len(sizes)
     assert course.epochs == epochs
+    batches = [range(n)[course.batch_at(position)] for position in range(course.steps_per_epoch)]
+    assert [len(taken) for taken in batches] == sizes
+    assert [image for taken in batches for image in taken] == list(range(sum(sizes)))
     done = 0
     for step in range(1, course.steps + 1):
         done += sizes[(step - 1) % len(sizes)]
         assert course.images_at(step) == done
         assert course.epoch_of(step) == (step - 1) // len(sizes) + 1
         assert course.ends_epoch(step) == (step % len(sizes) == 0)
+
+
+def test_several_problems_are_a_line_each_with_what_to_do() -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipes.get("fast").adjusted(epochs=0, batch_size=0)
+    assert str(caught.value).splitlines() == [
+        "2 settings are not possible:",
+        "  epochs 0: expected a whole number of at least 1. Try --epochs 5.",
+        "  batch size 0: expected a whole number of at least 1. Try --batch-size 128.",
+    ]
 
 
 def test_evaluations_are_spread_and_end_with_the_last() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from convscope.cli import data, evaluate, inspect, lecture, nets, predict, train
+from convscope.cli import data, evaluate, explain, inspect, lecture, nets, predict, train
 from convscope.cli.status import DEBUG_VARIABLE
 
 # rich_markup_mode=None: help is plain text, so `convscope --help` need not load rich.
@@ -23,13 +23,21 @@ _SHORT = {
     "train": "Train a network on images, judge it, keep the run.",
     "evaluate": "Judge a model on images it was not trained on.",
     "predict": "Say what picture files show.",
+    "explain": "Look inside a network while it sees a picture.",
     "inspect": "Show a network layer by layer: shapes and costs.",
     "nets": "The networks that come with convscope.",
 }
-for function in (train.train, evaluate.evaluate, predict.predict, inspect.inspect, nets.nets):
+for function in (
+    train.train,
+    evaluate.evaluate,
+    predict.predict,
+    explain.explain,
+    inspect.inspect,
+    nets.nets,
+):
     app.command(function.__name__, short_help=_SHORT[function.__name__])(function)
 app.add_typer(data.app, name="data", short_help="The data sets that can be named.")
-app.add_typer(lecture.app, name="lecture", short_help="The lecture's run, made again.")
+app.add_typer(lecture.app, name="lecture", short_help="The lecture, made again: run, arithmetic, claims.")
 
 
 @app.callback(invoke_without_command=True)

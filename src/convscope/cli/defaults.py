@@ -30,6 +30,9 @@ def chosen_net(data: str | None, net: str | None) -> tuple[str | None, str]:
 
 def _is_folder_of_images(data: str) -> bool:
     """A data set's name wins over a folder of that name."""
-    from convscope.data import datasets
+    from convscope.data import sets
 
-    return data not in {row["name"] for row in datasets()} and Path(data).is_dir()
+    try:
+        return data not in sets.BY_NAME and Path(data).expanduser().is_dir()
+    except (OSError, ValueError, RuntimeError):  # a name that no file system takes; loading it says so
+        return False

@@ -57,11 +57,14 @@ def _say_all(outcomes: Iterable[Prediction | Failure], write: Callable[[Predicti
 
 
 def _none_read(failures: list[Failure]) -> DataError:
+    received = f"none of {len(failures)} files could be read" if failures else "no picture file"
+    if len(failures) == 1:
+        received = "the only file could not be read"
     reasons = "".join(f"\n  {failure.path}: {failure.error}" for failure in failures)
     return DataError(
-        f"none of {len(failures)} files could be read:{reasons}\n" if failures else "no picture file",
+        received,
         "at least one picture that can be read",
-        "Name picture files (PNG, JPEG, WebP, BMP, GIF, TIFF) or folders that hold some",
+        "Name picture files (PNG, JPEG, WebP, BMP, GIF, TIFF) or folders that hold some" + reasons,
     )
 
 

@@ -115,9 +115,11 @@ def started_lines(event: Started) -> list[str]:
     return [
         f"{begin}: {event.net} ({event.parameters:,} parameters) on {event.data}: {', '.join(counts)}.",
         f"Data: {event.origin}",
-        f"Recipe {event.recipe}: {event.steps:,} steps of {event.batch_size} images, {event.epochs:.3g} epochs,"
+        f"Recipe {event.recipe}: {counted(event.steps, 'step')} of {counted(event.batch_size, 'image')},"
+        f" {counted(event.epochs, 'epoch')},"
         f" seed {event.seed}; {event.reason}.",
-        f"It will take about {duration(event.estimated_s)}. Ctrl-C stops it and keeps what was learned in {event.run}.",
+        f"It will take about {duration(max(1.0, event.estimated_s))}."
+        f" Ctrl-C stops it and keeps what was learned in {event.run}.",
     ]
 
 
@@ -135,6 +137,16 @@ def epoch_line(event: EpochEnd) -> str:
     if event.validation_loss is not None and event.validation_accuracy is not None:
         line += f"  validation loss {event.validation_loss:.4f}  accuracy {event.validation_accuracy:.4f}"
     return f"{line}  {duration(event.epoch_s)}  {event.images_per_s:,.0f} images/s"
+
+
+def counted(number: float, what: str) -> str:
+    """A number of things, in the singular where there is one.
+
+    >>> counted(1, "epoch"), counted(0.0758, "epoch"), counted(66_000_000, "step")
+    ('1 epoch', '0.0758 epochs', '66,000,000 steps')
+    """
+    text = f"{number:,}" if isinstance(number, int) else f"{number:.3g}"
+    return f"{text} {what}" + ("" if number == 1 else "s")
 
 
 def duration(seconds: float) -> str:

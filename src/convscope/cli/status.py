@@ -22,6 +22,15 @@ MENDABLE_ERRNOS = {
 }
 
 
+_EXPECTED = {
+    errno.EACCES: "a place that you may read and write",
+    errno.EPERM: "a place that you may read and write",
+    errno.EROFS: "a place that can be written",
+    errno.ENOSPC: "room left on the disk",
+    errno.ENAMETOOLONG: "a shorter name",
+}
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit status. `arguments` are sys.argv[1:] where none are given."""
     _never_fail_on_letters()
@@ -79,7 +88,7 @@ def mendable_message(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError) and error.errno in MENDABLE_ERRNOS:
         where = f": {error.filename}" if error.filename else ""
-        return f"{error.strerror}{where}. Expected a place that can be read and written, with room left on its disk."
+        return f"{error.strerror}{where}. Expected {_EXPECTED.get(error.errno or 0, 'a place that may be used')}."
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "The memory is not enough for this. Try a smaller --batch-size, --size or network."
     return ""

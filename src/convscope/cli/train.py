@@ -10,7 +10,7 @@ import typer
 
 from convscope.cli.options import DataDir, Device, Json, Offline
 from convscope.cli.output import emit_json, say
-from convscope.cli.progress import duration, progress_listener
+from convscope.cli.progress import counted, duration, progress_listener
 
 if TYPE_CHECKING:
     from convscope.training.events import Event, Listener
@@ -29,7 +29,7 @@ def train(
         typer.Option(help="A network's name, a .net file, or text such as 'flatten, dense(classes)'."),
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="How to optimise: fast (the default) or lecture.")
+        str | None, typer.Option(help="How to optimise: fast (the default), lecture or lenet5.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     steps: Annotated[int | None, typer.Option(help="Stop after this many steps, instead of epochs.")] = None,
@@ -43,6 +43,12 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
     size: Annotated[
         int | None, typer.Option(help="Side in pixels that a folder's images are resized to.")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="imagenet: start from torchvision's published weights (convscope nets lists them)."
+        ),
     ] = None,
     data_dir: DataDir = None,
     offline: Offline = False,
@@ -73,6 +79,7 @@ def train(
             data_dir=data_dir,
             offline=offline,
             size_px=(size, size) if size is not None else None,
+            weights=weights,
             listeners=[opening, listener],
         )
     if as_json:
@@ -106,7 +113,8 @@ def result_text(result: dict[str, Any], origin: str | None) -> str:
     if result["test_loss"] is not None:
         lines.append(f"{'test loss':<20}{result['test_loss']:.4f}")
     lines += [
-        f"{'trained':<20}{result['steps']:,} steps, {result['epochs']:.3g} epochs in {duration(result['train_s'])}"
+        f"{'trained':<20}{counted(result['steps'], 'step')}, {counted(result['epochs'], 'epoch')}"
+        f" in {duration(result['train_s'])}"
         f", {result['images_per_s'] or 0:,.0f} images/s",
         f"{'run folder':<20}{result['run']}",
         "",

@@ -206,9 +206,11 @@ def _as_bytes(name: str, array: np.ndarray[Any, Any]) -> Bytes:
         _check_range(name, array, 255)
         return np.array(array, dtype=np.uint8, order="C")
     if array.dtype.kind != "f":
-        raise DataError(f"{name} images of type {array.dtype}", "uint8 in [0, 255] or floats in [0, 1]")
+        fix = "Convert them with images.astype(numpy.uint8) or .astype(numpy.float32)"
+        raise DataError(f"{name} images of type {array.dtype}", "uint8 in [0, 255] or floats in [0, 1]", fix)
     if not np.isfinite(array).all():
-        raise DataError(f"{name} images with NaN or infinite pixels", "finite numbers in [0, 1]")
+        where = "Find them with numpy.isfinite(images)"
+        raise DataError(f"{name} images with NaN or infinite pixels", "finite numbers in [0, 1]", where)
     _check_range(name, array, 1)
     return np.array(np.rint(array * np.float32(255)), dtype=np.uint8, order="C")
 
@@ -226,11 +228,17 @@ def _check_range(name: str, array: np.ndarray[Any, Any], highest: int) -> None:
 def _labels(name: str, array: np.ndarray[Any, Any]) -> Labels:
     if array.ndim != 1:
         fix = "One-hot labels become numbers by labels.argmax(1)" if array.ndim == 2 else ""
+        if array.ndim == 2 and array.shape[1] == 1:
+            fix = "Take the column: labels[:, 0]"
         raise DataError(f"{name} labels of shape {array.shape}", "(N,), one number an image", fix)
     if array.dtype.kind not in "iu":
         raise DataError(
-            f"{name} labels of type {array.dtype}", "whole numbers from 0", "Use class_names for names"
+            f"{name} labels of type {array.dtype}",
+            "whole numbers from 0",
+            "Number the classes from 0, with labels.astype(int) if they are whole, and name them by class_names",
         )
+    if array.size and array.min() < 0:
+        raise DataError(f"{name} label {array.min()}", "whole numbers from 0", "Number the classes from 0")
     return array.astype(np.int64)
 
 
@@ -238,11 +246,11 @@ def _numbered(labels: Labels) -> tuple[str, ...]:
     """Names for classes 0, 1, …, when nobody gave any; then every one must occur."""
     present = np.unique(labels)
     low, high = int(present[0]), int(present[-1])
-    if low < 0 or len(present) != high + 1:
+    if len(present) != high + 1:
         raise DataError(
             f"training labels with {len(present)} different values from {low} to {high}",
             "every number from 0 on",
-            "Pass class_names if a class has no image",
+            "Number the classes from 0, or pass class_names if a class has no image",
         )
     return tuple(str(label) for label in present)
 

@@ -63,7 +63,9 @@ def list_folder(folder: Path) -> Listing:
     if split_folders == subfolders and any(map(_subfolders, split_folders)):
         names = ", ".join(sub.name for sub in split_folders)
         raise DataError(
-            f"{folder} has {names} but no train", "a folder train/ with class folders to learn from"
+            f"the folder {folder} has {names} but no train",
+            "a folder train/ with class folders to learn from",
+            "Add it, or name a data set to train on",
         )
     return Listing({"train": _training_classes(folder)})
 
@@ -114,10 +116,12 @@ def _training_classes(folder: Path) -> Classes:
     classes = _classes(folder)
     if not any(classes.values()):
         expected = "one folder a class, like photos/cat/1.jpg"
-        raise DataError(f"{folder} has no class folder with pictures", expected, _hint(folder))
+        raise DataError(f"the folder {folder} has no class folder with pictures", expected, _hint(folder))
     if len(classes) == 1:
         raise DataError(
-            f"{folder} has only one class folder, {next(iter(classes))!r}", "at least two, one a class"
+            f"the folder {folder} has only one class folder, {next(iter(classes))!r}",
+            "at least two, one a class",
+            "Add a folder with pictures of something else",
         )
     for name, paths in classes.items():
         if not paths:
@@ -140,7 +144,7 @@ def _hint(folder: Path) -> str:
             return (
                 f"It holds files of a data set: try the name {data_set.name} and --data-dir {folder.parent}"
             )
-    return "Sort the pictures into one folder a class" if any(map(_is_picture, _entries(folder))) else ""
+    return "Sort the pictures into one folder a class"
 
 
 def _subfolders(folder: Path) -> list[Path]:

@@ -31,8 +31,9 @@ class Download:
 
     Args:
         name: the last part of the address.
-        size_bytes: as served.
-        digest: `sha256:…`, or `md5:…` where nobody publishes more (what it unpacks to is pinned in any case).
+        size_bytes: as served; 0 where nobody publishes it, and the mirror says.
+        digest: `sha256:…` or the start of it, or `md5:…` where nobody publishes more (what it unpacks to is pinned in
+            any case).
     """
 
     name: str

@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -34,6 +34,8 @@ TRIES = 4
 """How often one mirror is asked for one file, as long as more of it keeps coming."""
 REPORT_EVERY_S = 1.0
 CHUNK_BYTES = 1 << 16
+MOST_BYTES = 4 << 30
+"""The largest file taken from a mirror whose size was not known beforehand."""
 
 Say = Callable[[str], None]
 
@@ -99,6 +101,7 @@ class _Job:
     folder: Path
     say: Say
     patience: _Patience
+    instead: str = ""
     failed: dict[str, str] = field(default_factory=dict)
 
     def fetch(self, download: Download) -> None:
@@ -111,7 +114,7 @@ class _Job:
         raise DataError(
             f"{download.name} could not be downloaded: " + self._blame(),
             "one mirror that answers with the right file",
-            "Check the network and run again (what has arrived is kept), or use mnist-10k, which is built in",
+            "Check the network and run again (what has arrived is kept)" + self.instead,
         )
 
     def _blame(self) -> str:
@@ -134,6 +137,8 @@ class _Job:
     def _transfer(self, mirror: str, download: Download) -> None:
         """Receive, continue where a connection breaks, check, rename."""
         part = self.folder / f"{download.name}.part"
+        if not download.size_bytes:
+            download = replace(download, size_bytes=_announced_bytes(mirror + download.name, self.patience))
         for _ in range(TRIES):
             start = part.stat().st_size if part.exists() else 0
             try:
@@ -161,25 +166,61 @@ def download_set(data_set: DataSet, say: Say, *, patience_s: float | None = None
         DataError: no mirror has the right files, the time is over, or the cache cannot be written.
     """
     place = held.Place(held.cache_folder(data_set), "the user cache, just downloaded", is_ours=True)
-    ends_at = time.monotonic() + (float("inf") if patience_s is None else patience_s)
-    job = _Job(data_set.mirrors, place.folder, say, _Patience(TRYING_S, ends_at))
     try:
-        place.folder.mkdir(parents=True, exist_ok=True)
-        with _locked(place.folder / ".lock", data_set.name, job):
-            for download in data_set.downloads:
-                job.fetch(download)
+        download_files(
+            data_set.name,
+            data_set.mirrors,
+            data_set.downloads,
+            place.folder,
+            say,
+            patience_s=patience_s,
+            instead=", or use mnist-10k, which is built in",
+        )
     except _OutOfTimeError:
         raise DataError(
             f"{data_set.name} did not come within {patience_s:.0f} s",
             fix=f"What has arrived is kept; name {data_set.name} to wait for the rest",
         ) from None
-    except OSError as error:
-        raise DataError(
-            f"cannot write downloads to {place.folder}: {error}", "a folder with room to write"
-        ) from error
     found = held.look(data_set, place)
     assert found is not None, f"{data_set.name}: its downloads do not hold its files"
     return found
+
+
+def download_files(
+    name: str,
+    mirrors: tuple[str, ...],
+    downloads: tuple[Download, ...],
+    folder: Path,
+    say: Say,
+    *,
+    patience_s: float | None = None,
+    instead: str = "",
+) -> None:
+    """Bring files into a folder from the first mirror that has the right ones; those that are there stay.
+
+    Args:
+        name: what is downloaded, for messages.
+        mirrors: addresses that end in `/`.
+        downloads: the files.
+        folder: is made where it is not there.
+        say: as in `download_set`.
+        patience_s: as in `download_set`.
+        instead: how the advice goes on when no mirror has them.
+
+    Raises:
+        DataError: no mirror has the right files, or the folder cannot be written.
+    """
+    ends_at = time.monotonic() + (float("inf") if patience_s is None else patience_s)
+    job = _Job(mirrors, folder, say, _Patience(TRYING_S, ends_at), instead=instead)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder / ".lock", name, job):
+            for download in downloads:
+                job.fetch(download)
+    except OSError as error:
+        raise DataError(
+            f"cannot write downloads to {folder}: {error}", "a folder with room to write"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -221,6 +262,15 @@ def _receive(url: str, part: Path, download: Download, patience: _Patience, say:
         raise _CutShortError(f"ended {download.name} after {received:,} of {download.size_bytes:,} bytes")
 
 
+def _announced_bytes(url: str, patience: _Patience) -> int:
+    """How large the mirror says the file is, for a file whose size nobody publishes."""
+    with _opened(url, 0, patience, "HEAD") as response:
+        announced = response.headers.get("Content-Length", "")
+    if not announced.isdecimal() or not 0 < int(announced) <= MOST_BYTES:
+        raise _MirrorError(f"does not say how large the file is, or says {announced or 'nothing'}")
+    return int(announced)
+
+
 def _check_size(response: http.client.HTTPResponse, expected_bytes: int) -> None:
     announced = response.headers.get("Content-Length", "")
     if announced.isdecimal() and int(announced) != expected_bytes:
@@ -252,7 +302,7 @@ def _chunks(
         yield chunk
 
 
-def _opened(url: str, start: int, patience: _Patience) -> http.client.HTTPResponse:
+def _opened(url: str, start: int, patience: _Patience, method: str = "GET") -> http.client.HTTPResponse:
     """The mirror's answer, or the reason why there is none.
 
     The request runs in a thread of its own because name resolution knows no time limit.
@@ -261,7 +311,7 @@ def _opened(url: str, start: int, patience: _Patience) -> http.client.HTTPRespon
     if limit_s <= 0:
         raise _MirrorError("was not tried: other mirrors took all the time")
     answers: queue.SimpleQueue[http.client.HTTPResponse | Exception] = queue.SimpleQueue()
-    threading.Thread(target=_request, args=(url, start, answers), daemon=True).start()
+    threading.Thread(target=_request, args=(url, method, start, answers), daemon=True).start()
     began_at = time.monotonic()
     try:
         answer = answers.get(timeout=limit_s)
@@ -273,12 +323,18 @@ def _opened(url: str, start: int, patience: _Patience) -> http.client.HTTPRespon
     return answer
 
 
-def _request(url: str, start: int, answers: queue.SimpleQueue[http.client.HTTPResponse | Exception]) -> None:
+def _request(
+    url: str, method: str, start: int, answers: queue.SimpleQueue[http.client.HTTPResponse | Exception]
+) -> None:
     headers = {"User-Agent": "convscope", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
     try:
-        answers.put(urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=STALL_S))
+        answers.put(
+            urllib.request.urlopen(
+                urllib.request.Request(url, headers=headers, method=method), timeout=STALL_S
+            )
+        )
     except Exception as error:  # carried to the thread that waits, which tells the user
         answers.put(error)
 
@@ -297,7 +353,7 @@ def _reason(error: Exception) -> str:
 
 def _check_and_rename(part: Path, download: Download) -> None:
     digest = held.file_digest(part, download.algorithm)
-    if digest != download.hexdigest:
+    if not digest.startswith(download.hexdigest):
         aside = held.set_aside(part, digest)
         raise _WrongFileError(
             f"sent a wrong {download.name}: {download.algorithm} {digest[:8]}… instead of "

@@ -173,6 +173,7 @@ def _check_share(skipped: Sequence[_Skipped], total: int, folder: Path) -> None:
         raise DataError(
             f"{len(skipped)} of {total} pictures in {folder} cannot be read: {_named(skipped, folder)}",
             "at least half of them readable",
+            "Mend or remove the files that are named",
         )
 
 
@@ -181,7 +182,9 @@ def _check_classes_left(kept: Sequence[_Entry], class_names: tuple[str, ...], fo
     for label, name in enumerate(class_names):
         if label not in labels:
             raise DataError(
-                f"no picture of class {name!r} in {folder} can be read", "at least one to train on"
+                f"no picture of class {name!r} in {folder} can be read",
+                "at least one to train on",
+                "Add one, or remove the class folder",
             )
 
 

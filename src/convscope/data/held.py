@@ -117,7 +117,7 @@ def look(data_set: DataSet, place: Place) -> Held | None:
     archives = [
         place.folder / download.name for download in data_set.downloads if _is_archive(Path(download.name))
     ]
-    return next((Held(data_set, place, (path,)) for path in archives if path.is_file()), None)
+    return next((Held(data_set, place, (path,)) for path in archives if _is_file(path)), None)
 
 
 def file_digest(path: Path, algorithm: str) -> str:
@@ -145,7 +145,15 @@ def _path_of(file: DataFile, folder: Path) -> Path | None:
     """The file as it is, packed, or under the name that unpacking MNIST's .gz with its stored name gives."""
     unpacked_name = file.name.replace("-idx", ".idx")
     names = (f"{file.name}.gz", file.name, unpacked_name)
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    return next((folder / name for name in names if _is_file(folder / name)), None)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; no, where we may not look (another user's cache)."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _read_file(path: Path, file: DataFile, data_set: DataSet, place: Place) -> Bytes:

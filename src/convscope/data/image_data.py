@@ -103,7 +103,8 @@ class ImageData:
         held = stratified_pick(self.train.labels, fraction, seed)
         kept = np.delete(np.arange(len(self.train)), held)
         note = (
-            f"{len(held):,} of {len(self.train):,} training images are held out for validation (seed {seed})."
+            f"{len(held):,} of {len(self.train):,} training images {'is' if len(held) == 1 else 'are'} held out"
+            f" for validation (seed {seed})."
         )
         return replace(
             self, train=self.train.take(kept), validation=self.train.take(held), notes=(*self.notes, note)

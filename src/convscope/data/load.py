@@ -69,6 +69,12 @@ def load_data(
         return resized(source, size_px, channels)
     if source is None:
         return resized(_default(data_dir, offline, say), size_px, channels)
+    if not isinstance(source, str | os.PathLike):
+        raise DataError(
+            f"data of type {type(source).__name__}",
+            "the name of a data set, a folder, or ImageData",
+            "Arrays become ImageData with convscope.from_arrays(images, labels)",
+        )
     if isinstance(source, str) and source in sets.BY_NAME:
         return resized(_named(sets.BY_NAME[source], data_dir, offline, say), size_px, channels)
     return load_folder(_folder(source), size_px=size_px, channels=channels, progress=say)
@@ -152,7 +158,8 @@ def _folder(source: str | os.PathLike[str]) -> Path:
     if source and _is(folder, Path.is_dir):
         return folder
     if _is(folder, Path.is_file):
-        raise DataError(f"{source} is a file", "a folder of class folders, or the name of a data set")
+        expected = "a folder of class folders, or the name of a data set"
+        raise DataError(f"{source} is a file", expected, "Name the folder that holds the class folders")
     if isinstance(source, str) and not {"/", "\\"} & set(source):
         raise _unknown(source)
     raise DataError(f"folder {source} does not exist", "a folder of class folders", "Check the path")

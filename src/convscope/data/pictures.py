@@ -75,6 +75,8 @@ def reason(error: Exception, path: Path) -> str:
         return "the file does not exist"
     if isinstance(error, IsADirectoryError):
         return "it is a folder"
+    if isinstance(error, PermissionError):
+        return "permission denied"
     if path.is_file() and path.stat().st_size == 0:
         return "the file is empty"
     if isinstance(error, UnidentifiedImageError):

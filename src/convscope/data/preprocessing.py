@@ -45,6 +45,7 @@ class Preprocessing:
         antialias: widen the filter when shrinking, so that every pixel of the picture counts.
         mean: one number a channel, subtracted after division by 255.
         std: one positive number a channel, divided by after that.
+        crop_share: with `crop`, the share of the picture's short side that is kept, in (0, 1]; 1 keeps all of it.
 
     Raises:
         DataError: a field is of the wrong type, out of bounds or of the wrong length.
@@ -60,6 +61,7 @@ class Preprocessing:
     antialias: bool = True
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    crop_share: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size_px", _whole_pair("size_px", self.size_px))
@@ -72,6 +74,8 @@ class Preprocessing:
         object.__setattr__(self, "std", _numbers("std", self.std, self.channels, 1.0))
         if min(self.std) <= 1e-6:
             raise _wrong("std", list(self.std), "numbers above 0.000001")
+        if not _is_plain_number(self.crop_share) or not 0.01 <= self.crop_share <= 1:
+            raise _wrong("crop_share", self.crop_share, "a number from 0.01 to 1")
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -85,6 +89,8 @@ class Preprocessing:
     def to_json(self) -> dict[str, Any]:
         """A dictionary of JSON types; `Preprocessing.from_json` reads it back to an equal value."""
         fields = dataclasses.asdict(self)
+        if self.crop_share == 1:
+            del fields["crop_share"]  # as in files written before there was one
         return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
 
     @classmethod
@@ -102,7 +108,7 @@ class Preprocessing:
                 raise DataError(
                     f"unknown preprocessing key {key!r}", ", ".join(names), did_you_mean(str(key), names)
                 )
-        missing = [name for name in names if name not in values]
+        missing = [name for name in names if name not in values and name != "crop_share"]
         if missing:
             raise DataError(f"preprocessing without {', '.join(missing)}", "all of " + ", ".join(names))
         return cls(**values)
@@ -138,12 +144,16 @@ class Preprocessing:
 
     def _resized(self, picture: Image.Image) -> Image.Image:
         height, width = self.size_px
-        if picture.size == (width, height):
+        if picture.size == (
+            width,
+            height,
+        ):  # also with a crop_share below 1: it is taken to be cropped already
             return picture
         if self.fit == "squash":
             return self._sampled(picture, (0, 0, *picture.size), width, height)
         if self.fit == "crop":
-            return self._sampled(picture, _centre(picture.size, width, height), width, height)
+            box = _centre(picture.size, width, height, self.crop_share)
+            return self._sampled(picture, box, width, height)
         return self._padded(picture, width, height)
 
     def _padded(self, picture: Image.Image, width: int, height: int) -> Image.Image:
@@ -164,9 +174,11 @@ class Preprocessing:
         return picture.transform((width, height), Image.Transform.EXTENT, box, resampling)
 
 
-def _centre(size: tuple[int, int], width: int, height: int) -> tuple[float, float, float, float]:
-    """The largest centred box of the wanted shape inside (width, height) `size`."""
-    scale = min(size[0] / width, size[1] / height)
+def _centre(
+    size: tuple[int, int], width: int, height: int, share: float
+) -> tuple[float, float, float, float]:
+    """The largest centred box of the wanted shape inside (width, height) `size`, times `share`."""
+    scale = share * min(size[0] / width, size[1] / height)
     box_width, box_height = min(size[0], width * scale), min(size[1], height * scale)
     left, top = (size[0] - box_width) / 2, (size[1] - box_height) / 2
     return left, top, left + box_width, top + box_height

@@ -29,7 +29,9 @@ def stratified_pick(labels: Labels, fraction: float, seed: int) -> Labels:
     picked = np.sort(np.concatenate(chosen))
     if not len(picked):
         raise DataError(
-            "one image in every class", "two or more in some class, to hold one out for validation"
+            "one image in every class",
+            "two or more in some class, to hold one out for validation",
+            "Add pictures, or give a validation split of its own",
         )
     return picked
 

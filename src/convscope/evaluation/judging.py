@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from convscope import engine
-from convscope.data import ImageData, load_data
+from convscope.data import ImageData, load_data, sets
 from convscope.data.arrays import resized
 from convscope.engine.plan import make_plan
 from convscope.engine.scoring import Scoring, measure
@@ -87,12 +87,15 @@ class _OwnData:
         """What the run's configuration says, else the name on the model's card."""
         document = {} if isinstance(where, Model) else _configured(Path(where))
         own = {**_object(model.card.get("data")), **_object(document.get("data"))}
-        source = own.get("source") or own.get("name")
+        source, name = own.get("source"), own.get("name")
+        if source is None and name in sets.BY_NAME:
+            source = name
         if not isinstance(source, str):
             raise DataError(
-                "the model does not say where its data came from",
+                "the model does not say where its data came from"
+                + (f", only their name {name!r}" if name else ""),
                 "data to judge it on",
-                "Name a data set or a folder",
+                "Name a data set or a folder, or hand over ImageData",
             )
         return cls(source, own.get("data_dir"))
 

@@ -35,7 +35,7 @@ def chosen_split(data: ImageData, wanted: str | None, card: Mapping[str, Any]) -
         DataError: there is no split of that name, or the data have none to judge this model on.
     """
     if wanted is not None and wanted not in SPLITS:
-        raise DataError(f"split {wanted!r}", "test, validation or train", did_you_mean(wanted, SPLITS))
+        raise DataError(f"split {wanted!r}", "test, validation or train", did_you_mean(str(wanted), SPLITS))
     whole, data = data, _held_out_again(data, card)
     there = data.splits
     if wanted is None:

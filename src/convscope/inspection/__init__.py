@@ -1,5 +1,5 @@
 """What a network is made of, layer by layer: `inspect` and what it returns."""
 
-from convscope.inspection.table import Inspection, inspect
+from convscope.inspection.view import Inspection, inspect
 
 __all__ = ["Inspection", "inspect"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from convscope.layers._base import Layer, Shape, both, maps_shape, pair, whole
+from convscope.layers._base import Layer, Shape, both, maps_shape, pair, torch_pair, whole
 from convscope.layers._receptive_field import Window
+from convscope.layers._working import Working
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,6 +38,21 @@ class adaptiveavgpool(Layer):
         rows, columns = (_widest(size, parts) for size, parts in sizes)
         row_step, column_step = (size / parts for size, parts in sizes)
         return Window((rows, columns), (row_step, column_step))
+
+    def working(self, input_shape: Shape) -> Working:
+        (rows, columns), window = both(self.size), self.reach(input_shape)
+        sides = " and ".join(
+            dict.fromkeys(
+                f"{size}/{parts} = {size / parts:g} inputs to the next, windows of at most {extent}"
+                for size, parts, extent in zip(input_shape[1:], (rows, columns), window.extent, strict=True)
+            )
+        )
+        does = f"output i is the mean of the inputs from ⌊i·H/H′⌋ to ⌈(i + 1)·H/H′⌉, map by map: {sides}"
+        said = f"H′ = {rows}, W′ = {columns}, whatever size comes; D′ = D = {input_shape[0]}"
+        return Working(does, (said,))
+
+    def torch_code(self, input_shape: Shape) -> tuple[str, ...]:
+        return (f"nn.AdaptiveAvgPool2d({torch_pair(both(self.size))})",)
 
     def module(self, input_shape: Shape) -> nn.Module:
         from torch import nn

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from convscope.layers._base import Problem, Shape, number, written_shape
-from convscope.layers._composite import Body, Composite, body_of, written_items, written_keyword
+from convscope.layers._composite import Body, Composite, body_of, torch_call, written_items, written_keyword
 from convscope.layers._receptive_field import ReceptiveField
+from convscope.layers._working import Working
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,6 +24,8 @@ class aux(Composite):
 
     Source: the auxiliary classifiers of Szegedy et al. 2014, whose weight is 0.3.
     """
+
+    only_passes_on = True
 
     layers: Body = field(default=())
     weight: float = 0.3
@@ -48,6 +51,20 @@ class aux(Composite):
 
     def joined_field(self, before: ReceptiveField, fields: tuple[ReceptiveField, ...]) -> ReceptiveField:
         return before
+
+    def joined_working(
+        self, input_shape: Shape, output_shapes: tuple[Shape, ...], output_shape: Shape
+    ) -> Working:
+        return Working(
+            f"passes its input on; in training its layers make {output_shapes[0][0]} scores of their own, whose "
+            f"loss counts {self.weight:g} beside the main one",
+            ("what comes in goes out with the shape it has",),
+            ("those of its layers, which are for training only and not in the net's total",),
+            ("those of its layers, likewise",),
+        )
+
+    def joined_torch_code(self, paths: tuple[str, ...], input_shape: Shape, output_shape: Shape) -> str:
+        return torch_call("Auxiliary", paths[0], f"weight={self.weight}")
 
     def joined_module(
         self, paths: tuple[tuple[tuple[str, nn.Module], ...], ...], input_shape: Shape, output_shape: Shape

@@ -28,6 +28,17 @@ class avgpool(Pool):
         super()._normalise()
         flag("avgpool", "count_padding", self.count_padding)
 
+    _does = "the mean"
+
+    def torch_code(self, input_shape: Shape) -> tuple[str, ...]:
+        sides = self.padded_sides(input_shape)
+        if self.torch_pads(input_shape):
+            counted = "" if self.count_padding or not any(sides) else ", count_include_pad=False"
+            return (f"nn.AvgPool2d({self._torch_window(input_shape)}{counted})",)
+        if self.count_padding:
+            return f"nn.ZeroPad2d({sides})", f"nn.AvgPool2d({self._bare_window()})"
+        return (f"PaddedAvgPool2d({self.extent}, {self.step}, {sides})",)
+
     def module(self, input_shape: Shape) -> nn.Module:
         from convscope.reference import modules
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from convscope.errors import ConvscopeError, NetTextError
 from convscope.layers._receptive_field import POINT, Window
+from convscope.layers._working import Working
 
 if TYPE_CHECKING:
     from torch import nn
@@ -87,6 +88,7 @@ class Layer:
     """
 
     word: ClassVar[str]
+    only_passes_on: ClassVar[bool] = False  # the same numbers leave that came, in the memory where they are
     name: str | None = field(default=None, kw_only=True)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -121,6 +123,30 @@ class Layer:
     def reach(self, input_shape: Shape) -> Window:
         """Which inputs one output looks at, for the receptive field."""
         return POINT
+
+    def bias_additions(self, input_shape: Shape) -> int:
+        """Additions of a bias for one image, one an output; a FLOP count has them beside two a multiply-add."""
+        return 0
+
+    def connections(self, input_shape: Shape) -> int:
+        """Connections as the LeNet-5 paper counts them: each use of a weight or bias at each place is one."""
+        return 0
+
+    def working(self, input_shape: Shape) -> Working:
+        """How its numbers come about. Without an own form: the first line of its docstring, and a shape that stays."""
+        does = (type(self).__doc__ or self.word).splitlines()[0].rstrip(".")
+        return Working(does, ("what comes in goes out with the shape it has",))
+
+    def torch_code(self, input_shape: Shape) -> tuple[str, ...]:
+        """Python expressions of torch modules that do the same one after another; `nn` is torch.nn.
+
+        A class that torch has not stands in `convscope.inspection.torch_parts`. Without an own form: what the module of
+        torch.nn says of itself.
+        """
+        module = self.module(input_shape)
+        if not type(module).__module__.startswith("torch.nn."):
+            raise ConvscopeError(f"{self.word} has no plain torch code", "a torch_code in its layer file")
+        return (f"nn.{module!r}",)
 
     def module(self, input_shape: Shape) -> nn.Module:
         """The plain torch module, float32, with torch's own initialisation."""
@@ -253,6 +279,16 @@ def pair(word: str, argument: str, value: object, least: int = 1) -> int | tuple
 def both(value: int | tuple[int, int]) -> tuple[int, int]:
     """(rows, columns) of a value that may be one number."""
     return value if isinstance(value, tuple) else (value, value)
+
+
+def torch_pair(value: tuple[int, int]) -> str:
+    """(rows, columns) as torch code: one number where both agree."""
+    return str(value[0]) if value[0] == value[1] else str(value)
+
+
+def torch_option(keyword: str, value: tuple[int, int], default: int) -> str:
+    """`, keyword=value` as torch code, or nothing at torch's default."""
+    return "" if value == (default, default) else f", {keyword}={torch_pair(value)}"
 
 
 def maps_shape(layer: Layer, input_shape: Shape) -> tuple[int, int, int]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from convscope.layers._base import Layer, Problem, Shape, written_shape, wrong
-from convscope.layers._composite import Body, Composite, body_of, written_items, written_keyword
+from convscope.layers._composite import Body, Composite, body_of, torch_call, written_items, written_keyword
 from convscope.layers._residual import same_padding
+from convscope.layers._working import Working
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,6 +56,21 @@ class branches(Composite):
                 "the same rows and columns in each, to stack the maps",
             )
         return (sum(shape[0] for shape in output_shapes), *output_shapes[0][1:])
+
+    def joined_working(
+        self, input_shape: Shape, output_shapes: tuple[Shape, ...], output_shape: Shape
+    ) -> Working:
+        maps = " + ".join(str(shape[0]) for shape in output_shapes)
+        place = f", all {written_shape(output_shape[1:])}" if output_shape[1:] else ""
+        return Working(
+            f"{len(output_shapes)} paths from the same input, what they make stacked",
+            (f"D′ = {maps} = {output_shape[0]} maps{place}",),
+            ("none beside those in its paths",),
+            ("none beside those in its paths",),
+        )
+
+    def joined_torch_code(self, paths: tuple[str, ...], input_shape: Shape, output_shape: Shape) -> str:
+        return torch_call("Branches", *paths)
 
     def joined_module(
         self, paths: tuple[tuple[tuple[str, nn.Module], ...], ...], input_shape: Shape, output_shape: Shape

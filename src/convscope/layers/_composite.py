@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from textwrap import indent
 from typing import TYPE_CHECKING, Any, Self
 
 from convscope.errors import NetTextError
-from convscope.layers._base import MAX_LAYERS, MAX_NESTING, Layer, Shape, checked_name, written_value
+from convscope.layers._base import (
+    MAX_LAYERS,
+    MAX_NESTING,
+    Layer,
+    Shape,
+    checked_name,
+    written_shape,
+    written_value,
+)
 from convscope.layers._receptive_field import ReceptiveField, union
+from convscope.layers._working import Working
 
 if TYPE_CHECKING:
     from torch import nn
@@ -93,6 +103,18 @@ class Composite(Layer):
         """The torch module around the modules of its paths, each with its local name."""
         raise AssertionError(f"{self.word} says no joined_module")
 
+    def joined_working(
+        self, input_shape: Shape, output_shapes: tuple[Shape, ...], output_shape: Shape
+    ) -> Working:
+        """How the numbers of the join come about, from the shapes in which its paths end."""
+        does = (type(self).__doc__ or self.word).splitlines()[0].rstrip(".")
+        inside = ("those of its layers",)
+        return Working(does, (f"the last layer inside leaves {written_shape(output_shape)}",), inside, inside)
+
+    def joined_torch_code(self, paths: tuple[str, ...], input_shape: Shape, output_shape: Shape) -> str:
+        """A Python expression of the torch module around those of its paths."""
+        return paths[0]
+
     def join_edits(
         self, input_shape: Shape, output_shapes: tuple[Shape, ...]
     ) -> Iterator[tuple[str, tuple[Layer, ...]]]:
@@ -143,6 +165,12 @@ def check_bounds(word: str, nesting: int, expanded: int) -> None:
         raise NetTextError(
             f"{word}: {expanded:,} layers once every repeat is written out", f"at most {MAX_LAYERS:,}"
         )
+
+
+def torch_call(word: str, *arguments: str) -> str:
+    """A call as torch code, an argument a line."""
+    inner = "".join(f"{argument},\n" for argument in arguments)
+    return f"{word}(\n{indent(inner, '    ')})"
 
 
 def written_items(items: Iterable[Layer]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ from convscope.layers._base import (
     flag,
     maps_shape,
     pair,
+    torch_option,
+    torch_pair,
     whole,
     whole_or_classes,
     written_shape,
@@ -22,6 +25,7 @@ from convscope.layers._base import (
 )
 from convscope.layers._receptive_field import Window
 from convscope.layers._window import Padding, Sides, Slide, checked_padding, sides, slid_size, slides
+from convscope.layers._working import Working, product, side_letters, size_lines
 
 if TYPE_CHECKING:
     from torch import nn
@@ -121,6 +125,89 @@ class conv(Layer):
     def padded_sides(self, input_shape: Shape) -> Sides:
         """The zeros around a map of this shape: (left, right, top, bottom)."""
         return sides(self.padding, input_shape, self._extent, both(self.stride))
+
+    def bias_additions(self, input_shape: Shape) -> int:
+        return math.prod(self.output_shape(input_shape)) if self.bias else 0
+
+    def connections(self, input_shape: Shape) -> int:
+        return self.parameters(input_shape) * math.prod(self.output_shape(input_shape)[1:])
+
+    def working(self, input_shape: Shape) -> Working:
+        return Working(
+            f"{self._filters_words(input_shape)}: a = Σ w·x{' + b' if self.bias else ''} at every place "
+            "(a correlation: the kernel is not flipped)",
+            (*self._extent_lines(), *size_lines(self._slides(input_shape)), self._depth_line()),
+            (self._parameters_line(input_shape),),
+            (self._macs_line(input_shape),),
+        )
+
+    def _filters_words(self, input_shape: Shape) -> str:
+        rows, columns = both(self.kernel)
+        filters, bias = self._count(), " and a bias" if self.bias else ""
+        if self.table is not None:
+            kernels = f"a {rows}×{columns} kernel for each map in its row of the table{bias}"
+            return f"{filters} filters, each of {kernels}, slide over those maps"
+        maps = input_shape[0] // self.groups
+        where = f"its group's {maps} of the maps" if self.groups > 1 else "the maps"
+        weights = f"{rows}×{columns}×{maps} = {rows * columns * maps:,} weights{bias}"
+        return f"{filters} filters, each of {weights}, slide over {where}"
+
+    def _extent_lines(self) -> tuple[str, ...]:
+        if self.dilation == 1:
+            return ()
+        kernel, gaps = both(self.kernel), both(self.dilation)
+        pairs = dict.fromkeys(zip(kernel, gaps, self._extent, strict=True))
+        return tuple(
+            f"F = ({side} − 1)·{gap} + 1 = {extent} with dilation {gap}" for side, gap, extent in pairs
+        )
+
+    def _depth_line(self) -> str:
+        return f"D′ = {self._count()}, one map a filter"
+
+    def _parameters_line(self, input_shape: Shape) -> str:
+        rows, columns = both(self.kernel)
+        filters, area, total = self._count(), side_letters((rows, columns)), self.parameters(input_shape)
+        if self.table is not None:
+            biases, added = (" + D′", f" + {filters}") if self.bias else ("", "")
+            links = self._links(input_shape[0])
+            return f"links·{area}{biases} = {product(links, rows, columns)}{added} = {total:,}"
+        groups, share = (
+            ("/G", f"{input_shape[0]}/{self.groups}") if self.groups > 1 else ("", f"{input_shape[0]}")
+        )
+        a_filter = f"{rows}·{columns}·{share}"
+        if not self.bias:
+            return f"{area}·D{groups}·D′ = {a_filter}·{filters} = {total:,} (no biases)"
+        return f"({area}·D{groups} + 1)·D′ = ({a_filter} + 1)·{filters} = {total // filters:,}·{filters} = {total:,}"
+
+    def _macs_line(self, input_shape: Shape) -> str:
+        rows, columns = both(self.kernel)
+        filters, out_rows, out_columns = self.output_shape(input_shape)
+        total, area = self.macs(input_shape), side_letters((rows, columns))
+        if self.table is not None:
+            links = self._links(input_shape[0])
+            return f"links·H′·W′·{area} = {product(links, out_rows, out_columns, rows * columns)} = {total:,}"
+        groups = "/G" if self.groups > 1 else ""
+        each = rows * columns * input_shape[0] // self.groups
+        return f"D′·H′·W′·({area}·D{groups}) = {product(filters, out_rows, out_columns, each)} = {total:,}"
+
+    def torch_code(self, input_shape: Shape) -> tuple[str, ...]:
+        left, right, top, bottom = self.padded_sides(input_shape)
+        if self.table is not None:
+            links = f"{self.table}, {input_shape[0]}, {both(self.kernel)}"
+            options = f", stride={both(self.stride)}, padding={(left, right, top, bottom)}"
+            options += f", dilation={both(self.dilation)}, bias={self.bias}"
+            return (f"TableConv2d({links}{options})",)
+        even = (left, top) == (right, bottom)
+        options = torch_option("stride", both(self.stride), 1) + (
+            torch_option("padding", (top, left), 0) if even else ""
+        )
+        options += torch_option("dilation", both(self.dilation), 1)
+        options += (f", groups={self.groups}" if self.groups > 1 else "") + (
+            "" if self.bias else ", bias=False"
+        )
+        kernel = torch_pair(both(self.kernel))
+        written = f"nn.Conv2d({input_shape[0]}, {self._count()}, {kernel}{options})"
+        return (written,) if even else (f"nn.ZeroPad2d({(left, right, top, bottom)})", written)
 
     def module(self, input_shape: Shape) -> nn.Module:
         from convscope.reference import modules

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from convscope.layers._base import Classes, Layer, Problem, Shape, flag, whole_or_classes, written_shape
 from convscope.layers._receptive_field import EVERYTHING, Window
+from convscope.layers._working import Working, product
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,6 +56,32 @@ class dense(Layer):
 
     def reach(self, input_shape: Shape) -> Window:
         return EVERYTHING
+
+    def bias_additions(self, input_shape: Shape) -> int:
+        return self._count() if self.bias else 0
+
+    def connections(self, input_shape: Shape) -> int:
+        return self.parameters(input_shape)
+
+    def working(self, input_shape: Shape) -> Working:
+        inputs, units, total = input_shape[0], self._count(), self.parameters(input_shape)
+        rule = (
+            f"a_k = Σ w_ki·x_i{' + b_k' if self.bias else ''}, i = 1 … n = {inputs:,}, k = 1 … K = {units:,}"
+        )
+        written = (
+            f"K·(n + 1) = {units:,}·({inputs:,} + 1) = {total:,}"
+            if self.bias
+            else f"K·n = {product(units, inputs)} = {total:,} (no biases)"
+        )
+        return Working(
+            f"every node sees every input: {rule}",
+            (f"K = {units:,} nodes, a vector",),
+            (written,),
+            (f"K·n = {product(units, inputs)} = {self.macs(input_shape):,}",),
+        )
+
+    def torch_code(self, input_shape: Shape) -> tuple[str, ...]:
+        return (f"nn.Linear({input_shape[0]}, {self._count()}{'' if self.bias else ', bias=False'})",)
 
     def module(self, input_shape: Shape) -> nn.Module:
         from torch import nn

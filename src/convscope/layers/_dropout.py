@@ -26,6 +26,9 @@ class dropout(Layer):
     def _normalise(self) -> None:
         self._set("rate", number("dropout", "rate", self.rate, 0.0, 0.999))
 
+    def torch_code(self, input_shape: Shape) -> tuple[str, ...]:
+        return (f"nn.Dropout({self.rate})",)
+
     def module(self, input_shape: Shape) -> nn.Module:
         from convscope.reference.modules import Dropout
 

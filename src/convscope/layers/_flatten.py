@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from convscope.layers._base import Layer, Shape
+from convscope.layers._working import Working, product
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,8 +21,18 @@ class flatten(Layer):
     (9216,)
     """
 
+    only_passes_on = True
+
     def output_shape(self, input_shape: Shape) -> Shape:
         return (math.prod(input_shape),)
+
+    def working(self, input_shape: Shape) -> Working:
+        total = math.prod(input_shape)
+        does = "the same numbers in one row, map by map and in each map row by row"
+        return Working(does, (f"{product(*input_shape)} = {total:,}",))
+
+    def torch_code(self, input_shape: Shape) -> tuple[str, ...]:
+        return ("nn.Flatten()",)
 
     def module(self, input_shape: Shape) -> nn.Module:
         from torch import nn

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from convscope.layers._base import Layer, Shape, choice, maps_shape
 from convscope.layers._receptive_field import EVERYTHING, Window
+from convscope.layers._working import Working, product
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,6 +35,16 @@ class globalpool(Layer):
 
     def reach(self, input_shape: Shape) -> Window:
         return EVERYTHING
+
+    def working(self, input_shape: Shape) -> Working:
+        word = {"avg": "mean", "max": "largest number"}[self.kind]
+        places = f"{product(*input_shape[1:])} = {math.prod(input_shape[1:]):,} places"
+        return Working(
+            f"the {word} of each map, over all {places}", (f"D = {input_shape[0]} maps, a number each",)
+        )
+
+    def torch_code(self, input_shape: Shape) -> tuple[str, ...]:
+        return f"nn.Adaptive{self.kind.title()}Pool2d(1)", "nn.Flatten()"
 
     def module(self, input_shape: Shape) -> nn.Module:
         from convscope.reference.modules import GlobalPool

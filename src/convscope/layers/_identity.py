@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 class identity(Layer):
     """Passes its input on; a place to name, tap or hook."""
 
+    only_passes_on = True
+
+    def torch_code(self, input_shape: Shape) -> tuple[str, ...]:
+        return ("nn.Identity()",)
+
     def module(self, input_shape: Shape) -> nn.Module:
         from torch import nn
 

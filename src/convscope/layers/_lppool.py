@@ -28,6 +28,11 @@ class lppool(Pool):
         super()._normalise()
         self._set("p", number("lppool", "p", self.p, 1.0, 1000.0))
 
+    _does = "the Lp norm (Σ |x|^p)^(1/p)"
+
+    def torch_code(self, input_shape: Shape) -> tuple[str, ...]:
+        return (f"LpPool2d({self.p}, {self.extent}, {self.step}, {self.filled_sides(input_shape)})",)
+
     def module(self, input_shape: Shape) -> nn.Module:
         from convscope.reference.modules import LpPool
 

@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING
 
 from convscope.layers._base import Layer, Problem, Shape, maps_shape, number, whole, written_shape
+from convscope.layers._working import Working
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,6 +46,21 @@ class lrn(Layer):
                 f"a number of groups that divides {maps}",
             )
         return input_shape
+
+    def working(self, input_shape: Shape) -> Working:
+        neighbours = f"the {self.size} maps around it" + (" in its group" if self.groups > 1 else "")
+        return Working(
+            f"b = a/(k + α·Σ a²)^β at each place, the sum over {neighbours}; k = {self.k:g}, α = {self.alpha:g}, "
+            f"β = {self.beta:g}",
+            ("what comes in goes out with the shape it has",),
+        )
+
+    def torch_code(self, input_shape: Shape) -> tuple[str, ...]:
+        # torch divides alpha by the size; the paper does not.
+        constants = f"{self.size}, alpha={self.alpha * self.size}, beta={self.beta}, k={self.k}"
+        if self.groups == 1:
+            return (f"nn.LocalResponseNorm({constants})",)
+        return (f"GroupedResponseNorm({self.groups}, nn.LocalResponseNorm({constants}))",)
 
     def module(self, input_shape: Shape) -> nn.Module:
         from convscope.reference.modules import ResponseNorm

@@ -26,6 +26,14 @@ class maxpool(Pool):
     (64, 12, 12)
     """
 
+    _does = "the largest number"
+
+    def torch_code(self, input_shape: Shape) -> tuple[str, ...]:
+        if self.torch_pads(input_shape):
+            return (f"nn.MaxPool2d({self._torch_window(input_shape)})",)
+        border = f'nn.ConstantPad2d({self.padded_sides(input_shape)}, float("-inf"))'
+        return border, f"nn.MaxPool2d({self._bare_window()})"
+
     def module(self, input_shape: Shape) -> nn.Module:
         from convscope.reference import modules
 

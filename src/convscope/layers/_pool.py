@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, Field, dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
-from convscope.layers._base import Layer, Shape, both, flag, maps_shape, pair, wrong
+from convscope.layers._base import Layer, Shape, both, flag, maps_shape, pair, torch_option, torch_pair, wrong
 from convscope.layers._receptive_field import Window
 from convscope.layers._window import Padding, Sides, Slide, checked_padding, sides, slid_size, slides
+from convscope.layers._working import Working, size_lines
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,6 +68,47 @@ class Pool(Layer):
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], *slid_size(self.word, input_shape, self._slides(input_shape)))
+
+    _does: ClassVar[str]  # what becomes of a window
+
+    def working(self, input_shape: Shape) -> Working:
+        rows, columns = self.extent
+        overlap = "overlap" if self.overlaps else "do not overlap"
+        return Working(
+            f"{self._does} of each {rows}×{columns} window, map by map; the windows {overlap}",
+            (*size_lines(self._slides(input_shape)), f"D′ = D = {input_shape[0]}: maps do not mix"),
+        )
+
+    def _torch_window(self, input_shape: Shape) -> str:
+        """The arguments that torch's pools share, where they can pad so."""
+        left, _, top, _ = self.padded_sides(input_shape)
+        stride = "" if self.step == self.extent else f", stride={torch_pair(self.step)}"
+        rounding = ", ceil_mode=True" if self.ceil else ""
+        return f"{torch_pair(self.extent)}{stride}{torch_option('padding', (top, left), 0)}{rounding}"
+
+    def _bare_window(self) -> str:
+        """The window's arguments without padding."""
+        stride = "" if self.step == self.extent else f", stride={torch_pair(self.step)}"
+        return f"{torch_pair(self.extent)}{stride}"
+
+    def torch_pads(self, input_shape: Shape) -> bool:
+        """Whether torch's pools can pad so: the same on both sides, and at most half the window."""
+        left, right, top, bottom = self.padded_sides(input_shape)
+        fits = 2 * top <= self.extent[0] and 2 * left <= self.extent[1]
+        return (left, top) == (right, bottom) and fits
+
+    def filled_sides(self, input_shape: Shape) -> Sides:
+        """The ring, and after the map as much more as a rounded-up last window needs."""
+        left, right, top, bottom = self.padded_sides(input_shape)
+        _, out_rows, out_columns = self.output_shape(input_shape)
+        rows = (out_rows - 1) * self.step[0] + self.extent[0]
+        columns = (out_columns - 1) * self.step[1] + self.extent[1]
+        return (
+            left,
+            max(right, columns - input_shape[2] - left),
+            top,
+            max(bottom, rows - input_shape[1] - top),
+        )
 
     def reach(self, input_shape: Shape) -> Window:
         rows, columns = self._slides(input_shape)

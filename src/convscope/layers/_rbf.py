@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from convscope.layers._base import Classes, Layer, Problem, Shape, whole_or_classes, written_shape
 from convscope.layers._receptive_field import EVERYTHING, Window
+from convscope.layers._working import Working, product
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,6 +49,26 @@ class rbf(Layer):
 
     def reach(self, input_shape: Shape) -> Window:
         return EVERYTHING
+
+    def connections(self, input_shape: Shape) -> int:
+        return self._count() * input_shape[0]
+
+    def working(self, input_shape: Shape) -> Working:
+        inputs, units = input_shape[0], self._count()
+        return Working(
+            f"y_k = −Σ_j (x_j − code_kj)², j = 1 … n = {inputs:,}: minus the squared distance to the "
+            "fixed ±1 code of class k",
+            (f"K = {units:,} classes, a score each",),
+            ("none: the codes are fixed",),
+            (
+                f"none counted: {product(units, inputs)} squares of differences are not multiply-adds of weights",
+            ),
+        )
+
+    def torch_code(self, input_shape: Shape) -> tuple[str, ...]:
+        from convscope.reference.glyphs import class_drawings
+
+        return (f"RadialBasis({class_drawings(input_shape[0], self._count())})",)
 
     def module(self, input_shape: Shape) -> nn.Module:
         from convscope.reference.modules import RadialBasis

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 class relu(Layer):
     """z = max(0, a), number by number."""
 
+    def torch_code(self, input_shape: Shape) -> tuple[str, ...]:
+        return ("nn.ReLU()",)
+
     def module(self, input_shape: Shape) -> nn.Module:
         from torch import nn
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 class relu6(Layer):
     """z = min(max(0, a), 6), number by number."""
 
+    def torch_code(self, input_shape: Shape) -> tuple[str, ...]:
+        return ("nn.ReLU6()",)
+
     def module(self, input_shape: Shape) -> nn.Module:
         from torch import nn
 

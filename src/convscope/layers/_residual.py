@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from convscope.layers._base import Layer, Problem, Shape, choice, written_shape
-from convscope.layers._composite import Body, Composite, body_of, written_items, written_keyword
+from convscope.layers._composite import Body, Composite, body_of, torch_call, written_items, written_keyword
 from convscope.layers._conv import conv
 from convscope.layers._pool import Pool
 from convscope.layers._receptive_field import ReceptiveField, Window, union
+from convscope.layers._working import Working, product
 
 if TYPE_CHECKING:
     from torch import nn
@@ -80,6 +81,57 @@ class residual(Composite):
     def own_macs(self, input_shape: Shape, output_shape: Shape) -> int:
         return input_shape[0] * math.prod(output_shape) if self.shortcut == "projection" else 0
 
+    def joined_working(
+        self, input_shape: Shape, output_shapes: tuple[Shape, ...], output_shape: Shape
+    ) -> Working:
+        came, body = written_shape(input_shape), written_shape(output_shapes[0])
+        stride = 1 if self.shortcut == "identity" else shortcut_stride(input_shape, output_shape) or 1
+        if self.shortcut == "projection":
+            return self._projection_working(input_shape, output_shape, stride)
+        new = output_shape[0] - input_shape[0]
+        kept = f"every {stride}. pixel" if stride > 1 else "every pixel"
+        how = {
+            "identity": f"the shortcut keeps {came}: both are the same, and F(x) + x adds number to number",
+            "zeropad": f"the shortcut takes {kept} of {came} and adds {new} maps of zeros: {body}",
+        }[self.shortcut]
+        return Working(
+            f"F(x) + shortcut(x), the body F ends in {body}",
+            (how,),
+            ("none beside those of its body",),
+            ("none beside those of its body",),
+        )
+
+    def _projection_working(self, input_shape: Shape, output_shape: Shape, stride: int) -> Working:
+        maps, new_maps = input_shape[0], output_shape[0]
+        return Working(
+            f"F(x) + shortcut(x), the body F ends in {written_shape(output_shape)}; the shortcut is a 1×1 convolution "
+            "of x without bias, and its batch normalisation",
+            (
+                f"the shortcut, {new_maps} filters 1×1 with stride {stride}, brings {written_shape(input_shape)} to "
+                f"{written_shape(output_shape)}: ⌈{input_shape[1]}/{stride}⌉ = {output_shape[1]} rows",
+            ),
+            (
+                f"of the shortcut, 1·1·D·D′ + 2·D′ = {product(maps, new_maps)} + 2·{new_maps} = "
+                f"{self.own_parameters(input_shape, output_shape):,}, beside those of its body",
+            ),
+            (
+                f"of the shortcut, D′·H′·W′·D = {product(*output_shape, maps)} = "
+                f"{self.own_macs(input_shape, output_shape):,}",
+            ),
+        )
+
+    def joined_torch_code(self, paths: tuple[str, ...], input_shape: Shape, output_shape: Shape) -> str:
+        if self.shortcut == "identity":
+            return torch_call("Residual", paths[0])
+        stride = shortcut_stride(input_shape, output_shape) or 1
+        maps, new_maps = input_shape[0], output_shape[0]
+        step = f", stride={stride}" if stride > 1 else ""
+        if self.shortcut == "zeropad":
+            return torch_call("Residual", paths[0], f"ZeroPadShortcut({stride}, {new_maps - maps})")
+        projection = f"nn.Conv2d({maps}, {new_maps}, 1{step}, bias=False)"
+        shortcut = f"nn.Sequential({projection}, nn.BatchNorm2d({new_maps}))"
+        return torch_call("Residual", paths[0], shortcut)
+
     def joined_module(
         self, paths: tuple[tuple[tuple[str, nn.Module], ...], ...], input_shape: Shape, output_shape: Shape
     ) -> nn.Module:
@@ -104,7 +156,7 @@ class residual(Composite):
 def shortcut_stride(input_shape: Shape, output_shape: Shape) -> int | None:
     """The stride S with which every S-th pixel of the input makes the output's size, or None when there is none."""
     rows, columns = input_shape[1:]
-    stride = max(1, round(rows / output_shape[1]))
+    stride = max(1, round(rows / output_shape[1]), round(columns / output_shape[2]))
     meets = (math.ceil(rows / stride), math.ceil(columns / stride)) == tuple(output_shape[1:])
     return stride if meets else None
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 class sigmoid(Layer):
     """z = 1/(1 + e^−a), number by number."""
 
+    def torch_code(self, input_shape: Shape) -> tuple[str, ...]:
+        return ("nn.Sigmoid()",)
+
     def module(self, input_shape: Shape) -> nn.Module:
         from torch import nn
 

@@ -18,6 +18,9 @@ class softmax(Layer):
     At the end of a network it belongs to the description and to predictions; the loss sees the scores before it.
     """
 
+    def torch_code(self, input_shape: Shape) -> tuple[str, ...]:
+        return ("nn.Softmax(dim=1)",)
+
     def module(self, input_shape: Shape) -> nn.Module:
         from torch import nn
 

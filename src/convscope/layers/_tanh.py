@@ -26,6 +26,11 @@ class tanh(Layer):
         for argument in ("amplitude", "slope"):
             self._set(argument, number("tanh", argument, getattr(self, argument), 1e-6, 1e6))
 
+    def torch_code(self, input_shape: Shape) -> tuple[str, ...]:
+        return (
+            "nn.Tanh()" if self == tanh(name=self.name) else f"ScaledTanh({self.amplitude}, {self.slope})",
+        )
+
     def module(self, input_shape: Shape) -> nn.Module:
         from torch import nn
 

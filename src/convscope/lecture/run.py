@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from convscope.data import load_data
-from convscope.data.image_data import ImageData
-from convscope.training import EpochEnd, Event, Listener, Run, train
-from convscope.training.folder import next_free
-from convscope.training.start import Data
-from convscope.training.telling import Teller
+# Nothing slow is imported up here: this room is entered by `lecture check` too, which needs no torch.
+if TYPE_CHECKING:
+    from convscope.data import ImageData
+    from convscope.training import Event, Listener, Run
+    from convscope.training.start import Data
 
 FINAL_ACCURACY = 0.9893
 BAND = 0.003
@@ -132,6 +131,11 @@ def run(
     Raises:
         ConvscopeError: as `train` does.
     """
+    from convscope.data import ImageData, load_data
+    from convscope.training import train
+    from convscope.training.folder import next_free
+    from convscope.training.telling import Teller
+
     loaded = load_data(data, data_dir=data_dir, offline=offline, progress=Teller(listeners).note)
     # A name can be found again by a later --resume; what came from Python is handed over as it is.
     given = loaded if isinstance(data, ImageData) else loaded.name if data is None else data
@@ -170,6 +174,8 @@ def judged(data: ImageData, runs: Sequence[SeedRun]) -> LectureRun:
 
 
 def _one(done: Run, seed: int) -> SeedRun:
+    from convscope.training import EpochEnd
+
     lines = [line for line in done.history if line["event"] == EpochEnd.kind]
     return SeedRun(
         seed,
@@ -227,6 +233,8 @@ def table(seed_run: SeedRun) -> str:
 
 def row_of(event: Event) -> str | None:
     """The table's line for an `EpochEnd` while training runs; None for other events."""
+    from convscope.training import EpochEnd
+
     if not isinstance(event, EpochEnd):
         return None
     ours = Numbers(event.loss, event.accuracy, event.validation_loss, event.validation_accuracy)

@@ -11,10 +11,22 @@ from pathlib import Path
 
 from convscope.errors import NetTextError, did_you_mean
 from convscope.net import Net
-from convscope.nets import lecture, linear, mlp
+from convscope.nets import (
+    alexnet,
+    chapter,
+    cifar_resnet,
+    googlenet,
+    lecture,
+    lenet,
+    linear,
+    mlp,
+    resnet,
+    vgg,
+    zfnet,
+)
 from convscope.nets._entry import Entry
 
-FAMILIES = (lecture, linear, mlp)
+FAMILIES = (lecture, linear, mlp, chapter, lenet, alexnet, zfnet, vgg, googlenet, resnet, cifar_resnet)
 NET_FILE_MAX_BYTES = 1_000_000
 
 __all__ = ["Entry", "get", "names", "resolve"]
@@ -45,7 +57,7 @@ def get(name: str) -> Entry:
     if entry is None:
         raise NetTextError(
             f"unknown net {name[:80]!r}",
-            f"one of {', '.join(names())}, a .net file, or layers such as 'flatten, dense(classes)'",
+            "a name that convscope nets lists, a .net file, or layers such as 'flatten, dense(classes)'",
             did_you_mean(name, names()),
         )
     return entry

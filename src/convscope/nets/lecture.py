@@ -10,17 +10,17 @@ from convscope.layers import classes, conv, dense, dropout, flatten, maxpool, re
 from convscope.net import Net
 from convscope.nets._entry import Entry
 
+
+def lecture() -> Net:
+    """Two convolutions, a pool, two dense layers."""
+    return Net(
+        conv(32, 3), relu, conv(64, 3), relu, maxpool(2), dropout(0.25),
+        flatten, dense(128), relu, dropout(0.5), dense(classes),
+    )  # fmt: skip
+
+
 ENTRIES = (
     Entry(
-        name="lecture",
-        family="lecture",
-        net=Net(
-            conv(32, 3), relu, conv(64, 3), relu, maxpool(2), dropout(0.25),
-            flatten, dense(128), relu, dropout(0.5), dense(classes),
-        ),
-        input_shape=(1, 28, 28),
-        classes=10,
-        year=2018,
-        description="The ConvNet of the lecture's MNIST notebook",
+        "lecture", "lecture", lecture, (1, 28, 28), 10, 2018, "The ConvNet of the lecture's MNIST notebook"
     ),
-)  # fmt: skip
+)

@@ -13,7 +13,7 @@ ENTRIES = (
     Entry(
         name="linear",
         family="linear",
-        net=Net(flatten, dense(classes)),
+        make=lambda: Net(flatten, dense(classes)),
         input_shape=(3, 32, 32),
         classes=10,
         year=None,

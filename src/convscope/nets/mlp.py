@@ -6,6 +6,7 @@
 """
 
 import re
+from functools import partial
 
 from convscope.layers import Layer, classes, dense, flatten, relu
 from convscope.net import Net
@@ -37,7 +38,8 @@ def from_name(name: str) -> Entry | None:
 
 def _entry(name: str, depth: int, width: int) -> Entry:
     layers = f"{depth} hidden layer{'s' if depth > 1 else ''} of {width}"
-    return Entry(name, "mlp", net(depth, width), (1, 28, 28), 10, None, f"Fully connected, {layers}")
+    make = partial(net, depth, width)
+    return Entry(name, "mlp", make, (1, 28, 28), 10, None, f"Fully connected, {layers}")
 
 
 ENTRIES = (_entry("mlp", 2, 512),)

@@ -25,9 +25,12 @@ def picture_files(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    for where, folders, names in os.walk(folder):
+    """Picture files below a folder, and each folder that may not be looked into: whoever reads it says so."""
+    closed: list[OSError] = []
+    for where, folders, names in os.walk(folder, onerror=closed.append):
         folders[:] = [name for name in folders if _is_wanted(name)]
         yield from (Path(where, name) for name in names if _is_wanted(name) and _is_picture_name(name))
+    yield from (Path(os.fsdecode(error.filename)) for error in closed)
 
 
 def _is_wanted(name: str) -> bool:

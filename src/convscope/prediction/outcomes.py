@@ -75,7 +75,7 @@ def predict(
         ConvscopeError: top is below 1.
         ModelFileError: the model cannot be read.
     """
-    if top < 1:
+    if not isinstance(top, int) or top < 1:
         raise ConvscopeError(f"top {top}", "a whole number of at least 1", "Try --top 3")
     loaded = model if isinstance(model, Model) else load_model(model)
     listed = [paths] if isinstance(paths, str | os.PathLike) else list(paths)

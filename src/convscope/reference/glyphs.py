@@ -42,3 +42,9 @@ def _drawn(digit: str) -> list[int]:
 def _hashed(inputs: int, attempt: int) -> list[int]:
     stream = hashlib.shake_256(f"convscope rbf code {attempt}".encode()).digest((inputs + 7) // 8)
     return [1 if stream[i // 8] >> (i % 8) & 1 else -1 for i in range(inputs)]
+
+
+def class_drawings(inputs: int, number_of_classes: int) -> list[str]:
+    """The same codes as text, # for +1 and . for −1."""
+    codes = class_codes(inputs, number_of_classes)
+    return ["".join("#" if bit > 0 else "." for bit in code) for code in codes]

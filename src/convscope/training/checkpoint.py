@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from convscope.errors import RunError
+from convscope.errors import ConvscopeError, RunError
 from convscope.model_file import read_container, write_container
 
 KIND = "convscope checkpoint"
@@ -105,8 +105,9 @@ class Checkpoint:
             TypeError,
             AttributeError,
         ) as error:
+            why = error.received if isinstance(error, ConvscopeError) else str(error)
             raise RunError(
-                f"the checkpoint {path} is damaged: {error}",
+                f"the checkpoint {path} is damaged: {why}",
                 "the file that convscope train wrote",
                 f"Delete it to start over with the same {path.parent / 'config.json'}, "
                 "or start again with --overwrite",

@@ -50,7 +50,8 @@ class DataSource:
 
 @dataclass(frozen=True)
 class Configuration:
-    """One run, repeatable: data, network, recipe, seed, machine plan and versions."""
+    """One run, repeatable: data, network, recipe, seed, machine plan and versions; `weights` names published weights
+    that it starts from, if any."""
 
     data: DataSource
     net: Net
@@ -59,6 +60,7 @@ class Configuration:
     seed: int
     plan: Plan
     versions: dict[str, str]
+    weights: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The document of `config.json`."""
@@ -70,6 +72,7 @@ class Configuration:
             "seed": self.seed,
             "plan": self.plan.to_json(),
             "versions": self.versions,
+            **({"weights": self.weights} if self.weights else {}),
         }
 
     @classmethod
@@ -89,8 +92,9 @@ class Configuration:
         try:
             return cls._read(document)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
+            why = "; ".join(line.strip() for line in str(error).splitlines()).replace(":; ", ": ")
             raise RunError(
-                f"{where} cannot be used: {error}",
+                f"{where} cannot be used: {why}",
                 "the file that convscope train wrote",
                 "Start again with --overwrite or another --out",
             ) from error
@@ -107,6 +111,7 @@ class Configuration:
             seed=int(document["seed"]),
             plan=Plan.from_json(document["plan"]),
             versions=dict(document["versions"]),
+            weights=document.get("weights"),
         )
 
     @property

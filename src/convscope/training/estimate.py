@@ -14,7 +14,6 @@ from convscope.engine.scoring import measure
 from convscope.reference import Network
 from convscope.training.configuration import Configuration
 from convscope.training.material import Material, resident, scale
-from convscope.training.objective import objective
 from convscope.training.optimizers import parameter_groups
 from convscope.training.recipes import Course
 
@@ -46,7 +45,7 @@ def _median_step_s(
     while len(times) < 2 or (len(times) < MOST_STEPS and sum(times) < ENOUGH_S):
         began_at = time.perf_counter()
         scores, extra = network.training_forward(scale(material.data.preprocessing, images, plan))
-        loss = objective(scores, extra, labels.to(scores.device), recipe.label_smoothing)
+        loss = recipe.objective(scores, extra, labels.to(scores.device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,13 @@ class RunFolder:
     def is_empty(self) -> bool:
         """Whether there is nothing here but, at most, the lock."""
         return not self.path.is_dir() or all(child.name == LOCK for child in self.path.iterdir())
+
+    def remove_if_empty(self) -> None:
+        """Remove the folder where it holds nothing but, at most, the lock."""
+        with suppress(OSError):  # another process may have begun here
+            if self.path.is_dir() and self.is_empty():
+                (self.path / LOCK).unlink(missing_ok=True)
+                self.path.rmdir()
 
     def lock(self) -> BaseFileLock:
         """Take the folder for this process, making it if need be.

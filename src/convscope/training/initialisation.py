@@ -4,6 +4,7 @@
     glorot_uniform   uniform in ±√(6 / (fan in + fan out)), as Keras does      0
     he               normal, deviation √(2 / fan in), for rectified layers     0
     torch            uniform in ±√(1 / fan in), as PyTorch does                uniform in ±√(1 / fan in)
+    lenet            uniform in ±2.4 / fan in, for squashed layers             uniform in ±2.4 / fan in
 
 Fan in is the inputs one output sees (F·F·D for a convolution), fan out the outputs one input feeds (F·F·D'). A
 parameter that belongs to neither kind of layer, such as a norm's scale, keeps the constant it was built with.
@@ -66,10 +67,15 @@ def _torch(fan_in: float, fan_out: float) -> Draw:
     return _uniform(math.sqrt(1.0 / fan_in))
 
 
+def _lenet(fan_in: float, fan_out: float) -> Draw:
+    return _uniform(2.4 / fan_in)
+
+
 POLICIES: dict[str, tuple[Callable[[float, float], Draw], Callable[[float, float], Draw]]] = {
     "glorot_uniform": (_glorot, _zero),
     "he": (_he, _zero),
     "torch": (_torch, _torch),
+    "lenet": (_lenet, _lenet),
 }
 
 

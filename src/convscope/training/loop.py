@@ -37,7 +37,6 @@ from convscope.training.events import EpochEnd, Finished, Saved, Step
 from convscope.training.folder import History, RunFolder
 from convscope.training.material import Material, copy_into, resident, scale, weights_of
 from convscope.training.meter import Meter, Speedometer, Totals
-from convscope.training.objective import objective
 from convscope.training.optimizers import parameter_groups, set_rate
 from convscope.training.recipes import Course
 from convscope.training.result import card, result
@@ -131,7 +130,7 @@ class Loop:
             images, labels = self.gather(index)  # (B, C, H, W), (B,)
             self.fast.set_draw(Draw(self.configuration.seed, state.step, index))
             scores, extra = self.fast.training_forward(images)  # (B, K)
-            loss = objective(scores, extra, labels, self.recipe.label_smoothing)
+            loss = self.recipe.objective(scores, extra, labels)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             set_rate(self.optimizer, self.rate_of(state.step))
@@ -159,8 +158,7 @@ class Loop:
         if self.order_epoch != epoch:
             shuffled = order(self.configuration.seed, epoch, self.course.images)
             self.order, self.order_epoch = shuffled.to(self.plan.device), epoch
-        first = position * self.course.batch_size
-        return self.order[first : first + self.course.batch_size]
+        return self.order[self.course.batch_at(position)]
 
     def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The images of a batch as float32 (B, C, H, W) and its labels (B,), on the device."""

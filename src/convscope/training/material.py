@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -79,6 +80,23 @@ def bound_net(net: Net, data: ImageData) -> Net:
             "Write dense(classes) for the last layer, and the data decide",
         )
     return bound
+
+
+def require_batch_for_norms(net: Net, input_shape: tuple[int, int, int], batch_size: int) -> None:
+    """A norm over the batch needs two numbers a channel, and a vector gives one an image.
+
+    Raises:
+        RecipeError: steps of one image with such a norm.
+    """
+    if batch_size > 1:
+        return
+    for step in net.infer(input_shape).steps:
+        if step.kind == "batchnorm" and math.prod(step.input_shape[1:]) == 1:
+            raise RecipeError(
+                f"steps of 1 image with {step.name}, which gets one number a channel from each image",
+                "at least 2 images a step, for the norm measures how they differ",
+                "Try --batch-size 32, or leave the batchnorm out",
+            )
 
 
 def make_network(

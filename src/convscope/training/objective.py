@@ -1,28 +1,58 @@
-"""What training makes small: cross-entropy on the scores, and on each training-only output with its weight."""
+"""What training makes small: a loss of the scores, and of each training-only output with its weight.
+
+    loss            of scores s and the true class c
+    cross_entropy   −s_c + log Σ_k e^{s_k}
+    map             −s_c + log(e^{−j} + Σ_k e^{s_k}), with a constant j > 0: LeNet-5's
+
+With LeNet-5's output the scores are minus the distances y_k to each class's code, so `map` is the paper's
+y_c + log(e^{−j} + Σ_k e^{−y_k}) (LeCun et al. 1998, eq. 9). It is the cross-entropy beside one more class of "rubbish"
+whose score is always −j: that keeps pulling y_c down, and stops pushing away classes that are further than j.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
+LOSSES = ("cross_entropy", "map")
+
 
 def objective(
-    scores: Tensor, extra: Iterable[tuple[float, Tensor]], labels: Tensor, label_smoothing: float = 0.0
+    scores: Tensor,
+    extra: Iterable[tuple[float, Tensor]],
+    labels: Tensor,
+    label_smoothing: float = 0.0,
+    *,
+    loss: str = "cross_entropy",
+    map_constant: float = 0.0,
 ) -> Tensor:
-    """Mean cross-entropy of `scores` plus weight times that of each training-only output.
+    """Mean loss of `scores` plus weight times that of each training-only output.
 
     Args:
         scores: (N, K) float, before any softmax.
         extra: (weight, scores (N, K)) of each training-only output.
         labels: (N,) int64 in [0, K).
         label_smoothing: the share of the target spread evenly over all K classes, in [0, 1).
+        loss: one of `LOSSES`.
+        map_constant: the constant j of the loss `map`.
 
     Returns:
         A scalar tensor.
     """
-    total = functional.cross_entropy(scores, labels, label_smoothing=label_smoothing)
+
+    def one(given: Tensor) -> Tensor:
+        whole = _beside_rubbish(given, map_constant) if loss == "map" else given
+        return functional.cross_entropy(whole, labels, label_smoothing=label_smoothing)
+
+    total = one(scores)
     for weight, more in extra:
-        total = total + weight * functional.cross_entropy(more, labels, label_smoothing=label_smoothing)
+        total = total + weight * one(more)
     return total
+
+
+def _beside_rubbish(scores: Tensor, constant: float) -> Tensor:
+    """The scores (N, K) and one more class whose score is always −constant, (N, K + 1)."""
+    return torch.cat([scores, scores.new_full((len(scores), 1), -constant)], dim=1)

@@ -2,6 +2,7 @@
 
     lecture   the notebook's training, exactly
     fast      the default: the lecture's accuracy as soon as we can
+    lenet5    for LeNet-5 with its output of distances: the loss and the starting weights of 1998
 
 A recipe of your own is `dataclasses.replace(recipes.get("fast"), name="mine", optimizer=Adam(rate=2e-3))`.
 """
@@ -10,13 +11,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convscope.errors import RecipeError, did_you_mean
 from convscope.training.averaging import Averaging
 from convscope.training.initialisation import POLICIES
+from convscope.training.objective import LOSSES, objective
 from convscope.training.optimizers import OPTIMIZERS, Adadelta, Adam, Optimizer
 from convscope.training.schedules import SCHEDULES, Constant, OneCycle, Schedule
 from convscope.training.settings import (
@@ -32,6 +34,9 @@ from convscope.training.settings import (
 )
 from convscope.training.stopping import EarlyStopping
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 @dataclass(frozen=True)
 class Recipe(Setting):
@@ -44,8 +49,11 @@ class Recipe(Setting):
         batch_size: images per step.
         epochs, steps: how long; exactly one of the two is set.
         partial_batch: whether the last, smaller batch of an epoch is used too; if not, it is left out (the order of
-            the next epoch is another, so no image is left out for good).
+            the next epoch is another, so no image is left out for good). A single image is never a batch of its own
+            beside larger ones: it joins the batch before, as a norm cannot measure the spread of one.
         initialisation: a policy of `initialisation`.
+        loss: one of `objective.LOSSES`.
+        map_constant: the constant j of the loss "map"; nothing else uses it.
         label_smoothing: share of the target spread over all classes, in [0, 1).
         averaging: the moving average of the weights that becomes the model, or None.
         early_stopping: when to end early and keep the best weights, or None.
@@ -63,6 +71,8 @@ class Recipe(Setting):
     steps: int | None = None
     partial_batch: bool = True
     initialisation: str = "glorot_uniform"
+    loss: str = "cross_entropy"
+    map_constant: float = 1.0
     label_smoothing: float = 0.0
     averaging: Averaging | None = None
     early_stopping: EarlyStopping | None = None
@@ -76,10 +86,17 @@ class Recipe(Setting):
         found += number("label smoothing", self.label_smoothing, BELOW_ONE)
         found += number("hold_out", self.hold_out, BELOW_ONE)
         found += one_of("initialisation", self.initialisation, POLICIES)
+        found += one_of("loss", self.loss, LOSSES) + number("map_constant", self.map_constant, ABOVE_ZERO)
+        found += self._loss_problems()
         found += one_of("scaling", self.scaling, ("standard", "unscaled"))
         found += one_of("validation", self.validation, ("hold_out", "test"))
         found += whole("evaluations", self.evaluations) if self.evaluations is not None else []
         return found + self._stopping_problems()
+
+    def _loss_problems(self) -> list[Problem]:
+        if self.loss == "map" and self.label_smoothing:
+            return [Problem("label smoothing with loss='map'", "one of the two", "Set label_smoothing=0")]
+        return []
 
     def _stopping_problems(self) -> list[Problem]:
         if self.early_stopping and self.validation == "test":
@@ -115,6 +132,12 @@ class Recipe(Setting):
             batch_size=batch_size or self.batch_size,
         )
 
+    def objective(self, scores: Tensor, extra: Iterable[tuple[float, Tensor]], labels: Tensor) -> Tensor:
+        """What its training makes small; see `objective.objective`."""
+        return objective(
+            scores, extra, labels, self.label_smoothing, loss=self.loss, map_constant=self.map_constant
+        )
+
     @classmethod
     def from_json(cls, document: object) -> Recipe:
         """The recipe that `to_json` wrote.
@@ -145,6 +168,7 @@ class Course:
     steps_per_epoch: int
     steps: int
     evaluate_every_epochs: int
+    images_per_epoch: int
 
     @classmethod
     def of(cls, recipe: Recipe, images: int) -> Course:
@@ -159,11 +183,12 @@ class Course:
                 f"at most the {images:,} images of the training split",
                 f"Try --batch-size {max(1, min(32, images // 4))}",
             )
-        whole_batches = images // recipe.batch_size
-        per_epoch = math.ceil(images / recipe.batch_size) if recipe.partial_batch else whole_batches
+        whole_batches, rest = divmod(images, recipe.batch_size)
+        per_epoch = whole_batches + (recipe.partial_batch and rest > 1)
         steps = recipe.steps or per_epoch * (recipe.epochs or 1)
         every = math.ceil(math.ceil(steps / per_epoch) / recipe.evaluations) if recipe.evaluations else 1
-        return cls(images, recipe.batch_size, per_epoch, steps, every)
+        used = images if recipe.partial_batch else whole_batches * recipe.batch_size
+        return cls(images, recipe.batch_size, per_epoch, steps, every, used)
 
     @property
     def epochs(self) -> float:
@@ -193,8 +218,17 @@ class Course:
     def images_at(self, step: int) -> int:
         """How many training images the first `step` steps process."""
         whole_epochs, rest = divmod(step, self.steps_per_epoch)
-        per_epoch = min(self.images, self.steps_per_epoch * self.batch_size)
-        return whole_epochs * per_epoch + min(rest * self.batch_size, self.images)
+        return whole_epochs * self.images_per_epoch + rest * self.batch_size
+
+    def batch_at(self, position: int) -> slice:
+        """Where the batch number `position` (from 0) of an epoch lies in the epoch's order; the last takes the rest.
+
+        >>> Course.of(get("lecture"), 257).batch_at(1)
+        slice(128, 257, None)
+        """
+        first = position * self.batch_size
+        is_last = position == self.steps_per_epoch - 1
+        return slice(first, self.images_per_epoch if is_last else first + self.batch_size)
 
 
 def get(name: str | Recipe) -> Recipe:
@@ -229,10 +263,13 @@ _PARTS: dict[str, Mapping[str, type[Any]]] = {
 
 
 def _length_problems(epochs: int | None, steps: int | None) -> list[Problem]:
-    found = whole("epochs", epochs) if epochs is not None else []
-    found += whole("steps", steps) if steps is not None else []
+    found = whole("epochs", epochs, fix="Try --epochs 5") if epochs is not None else []
+    found += whole("steps", steps, fix="Try --steps 800") if steps is not None else []
     if (epochs is None) == (steps is None):
-        found.append(Problem(f"epochs {epochs} and steps {steps}", "exactly one of the two"))
+        problem = Problem(
+            f"epochs {epochs} and steps {steps}", "exactly one of the two", "Leave the other out"
+        )
+        found.append(problem)
     return found
 
 
@@ -240,8 +277,9 @@ def _adjustment_problems(
     epochs: int | None, steps: int | None, batch_size: int | None, rate: float | None
 ) -> list[Problem]:
     found = _length_problems(epochs, steps) if (epochs, steps) != (None, None) else []
-    found += whole("batch size", batch_size) if batch_size is not None else []
-    return found + (number("rate", rate, ABOVE_ZERO) if rate is not None else [])
+    found += whole("batch size", batch_size, fix="Try --batch-size 128") if batch_size is not None else []
+    fix = "Try --rate 0.001, or leave it out for the recipe's own"
+    return found + (number("rate", rate, ABOVE_ZERO, fix) if rate is not None else [])
 
 
 # Found by a search over optimizers, rates, batch sizes, lengths, smoothing and averaging (docs/log.md): the fewest
@@ -268,4 +306,19 @@ LECTURE = Recipe(
     validation="test",
 )
 
-_RECIPES = {recipe.name: recipe for recipe in (FAST, LECTURE)}
+# LeCun et al. 1998: the MAP loss, weights uniform in ±2.4/fan in, 20 passes. Its optimizer, stochastic diagonal
+# Levenberg–Marquardt, gives each weight a step of its own from estimated second derivatives, one picture at a time;
+# Adam does so from the gradients it has seen, and takes batches, which today's machines need to be fast.
+LENET5 = Recipe(
+    name="lenet5",
+    optimizer=Adam(rate=2e-3),
+    schedule=OneCycle(start=0.05, peak_at=0.2, final=0.0),
+    batch_size=64,
+    epochs=20,
+    initialisation="lenet",
+    loss="map",
+    map_constant=5.0,
+    hold_out=0.05,
+)
+
+_RECIPES = {recipe.name: recipe for recipe in (FAST, LECTURE, LENET5)}

@@ -46,26 +46,30 @@ def refuse(problems: Iterable[Problem]) -> None:
     if len(found) == 1:
         raise RecipeError(found[0].received, found[0].expected, found[0].fix)
     if found:
-        lines = "\n".join(f"  {problem.received}: expected {problem.expected}" for problem in found)
-        fixes = " ".join(f"{problem.fix}." for problem in found if problem.fix)
-        raise RecipeError(f"{len(found)} settings are not possible:\n{lines}", fix=fixes)
+        lines = "".join(f"\n  {_in_one_line(problem)}" for problem in found)
+        raise RecipeError(f"{len(found)} settings are not possible:{lines}")
 
 
-def number(name: str, value: object, bound: Bound) -> list[Problem]:
+def _in_one_line(problem: Problem) -> str:
+    line = f"{problem.received}: expected {problem.expected}"
+    return f"{line}. {problem.fix.rstrip('.')}." if problem.fix else line
+
+
+def number(name: str, value: object, bound: Bound, fix: str = "") -> list[Problem]:
     """Problems of a setting that must be a finite number within `bound`."""
     test, expected = bound
     plain = isinstance(value, int | float) and not isinstance(value, bool)
     if plain and math.isfinite(cast(float, value)) and test(cast(float, value)):
         return []
-    return [Problem(f"{name} {value!r}", expected)]
+    return [Problem(f"{name} {value!r}", expected, fix)]
 
 
-def whole(name: str, value: object, least: int = 1, most: int = 2**40) -> list[Problem]:
+def whole(name: str, value: object, least: int = 1, most: int = 2**40, fix: str = "") -> list[Problem]:
     """Problems of a setting that must be a whole number from `least` to `most`."""
     if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
         return []
     limit = "" if isinstance(value, int) and value < least else f" and at most {most:,}"
-    return [Problem(f"{name} {value!r}", f"a whole number of at least {least}{limit}")]
+    return [Problem(f"{name} {value!r}", f"a whole number of at least {least}{limit}", fix)]
 
 
 def one_of(name: str, value: object, choices: Iterable[str]) -> list[Problem]:

@@ -7,25 +7,32 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from convscope import nets
-from convscope.data import datasets, load_data
+from convscope.data import load_data, sets
 from convscope.data.image_data import ImageData
 from convscope.engine.plan import make_plan
 from convscope.errors import RunError
 from convscope.net import Net
-from convscope.training import recipes
+from convscope.training import pretrained, recipes
 from convscope.training.checkpoint import Checkpoint
 from convscope.training.configuration import Configuration, DataSource, versions
 from convscope.training.estimate import estimated_s
 from convscope.training.events import Listener, Started
 from convscope.training.folder import RunFolder, claim_next
 from convscope.training.loop import Loop
-from convscope.training.material import Material, bound_net, make_material, make_network
+from convscope.training.material import (
+    Material,
+    bound_net,
+    make_material,
+    make_network,
+    require_batch_for_norms,
+)
 from convscope.training.recipes import Course, Recipe
 from convscope.training.result import FIELDS, Run
 from convscope.training.settings import refuse, whole
@@ -52,6 +59,7 @@ def train(
     data_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
     size_px: Size | None = None,
+    weights: str | None = None,
     listeners: Sequence[Listener] = (),
 ) -> Run:
     """Train a network on images, judge it on the test split, and leave a run folder.
@@ -71,6 +79,7 @@ def train(
         overwrite: replace the run in `out`.
         device: "auto", "cpu", "cuda" …
         data_dir, offline, size_px: handed on to `load_data`.
+        weights: "imagenet" starts from torchvision's published weights, for the nets in `nets.weights.names()`.
         listeners: called with every event, in order. One that raises KeyboardInterrupt asks to stop.
 
     Raises:
@@ -78,7 +87,20 @@ def train(
         Interrupted: training was stopped and everything saved.
     """
     asked = Asked(
-        data, net, recipe, epochs, steps, batch_size, rate, seed, out, device, data_dir, offline, size_px
+        data,
+        net,
+        recipe,
+        epochs,
+        steps,
+        batch_size,
+        rate,
+        seed,
+        out,
+        device,
+        data_dir,
+        offline,
+        size_px,
+        weights,
     )
     teller = Teller(listeners)
     began_at = time.perf_counter()
@@ -110,9 +132,14 @@ class Asked:
     data_dir: str | os.PathLike[str] | None
     offline: bool
     size_px: Size | None
+    weights: str | None
 
     def __post_init__(self) -> None:
-        refuse(whole("seed", self.seed, least=0, most=2**63 - 1) if self.seed is not None else [])
+        refuse(
+            whole("seed", self.seed, least=0, most=2**63 - 1, fix="Try --seed 0")
+            if self.seed is not None
+            else []
+        )
 
     def adjusted(self, recipe: Recipe) -> Recipe:
         """The recipe with the values given."""
@@ -130,6 +157,9 @@ def _begin(asked: Asked, overwrite: bool, teller: Teller, began_at: float) -> Ru
     plan = make_plan(asked.device)
     if asked.out is not None:
         _folder(asked.out).require_free(overwrite)
+    if asked.weights is not None:
+        pretrained.prepare(asked.weights, label, offline=asked.offline, say=teller.note)
+        asked = replace(asked, size_px=pretrained.photo_size(asked.data, asked.size_px))
     data = load_data(
         asked.data,
         data_dir=asked.data_dir,
@@ -137,18 +167,35 @@ def _begin(asked: Asked, overwrite: bool, teller: Teller, began_at: float) -> Ru
         size_px=asked.size_px,
         progress=teller.note,
     )
+    if asked.weights is not None:
+        data = pretrained.scaled(data, label)
     net = bound_net(net, data)
     seed = asked.seed or 0
     material = make_material(data, recipe, seed)
     recipe = _fitting(recipe, asked, len(material.data.train), teller)
-    configuration = Configuration(_source(asked, data), net, label, recipe, seed, plan, versions())
-    folder = _folder(asked.out) if asked.out is not None else RunFolder(claim_next(data.name, label))
-    with folder.lock():
+    require_batch_for_norms(net, material.data.input_shape, recipe.batch_size)
+    configuration = Configuration(
+        _source(asked, data), net, label, recipe, seed, plan, versions(), asked.weights
+    )
+    with _new_folder(asked, data.name, label) as folder:
         folder.require_free(overwrite)
-        loop = _prepared(configuration, material, folder, teller, began_at, None)
+        loop = _prepared(configuration, material, folder, teller, began_at, None, asked.offline)
         folder.clear()
         folder.write_config(configuration.to_json())
         return _run(loop, teller)
+
+
+@contextmanager
+def _new_folder(asked: Asked, data: str, net: str) -> Iterator[RunFolder]:
+    """The folder of a new run, locked; one that was made for it goes again if nothing was written there."""
+    folder = _folder(asked.out) if asked.out is not None else RunFolder(claim_next(data, net))
+    was_there = asked.out is not None and folder.path.exists()
+    try:
+        with folder.lock():
+            yield folder
+    finally:
+        if not was_there:
+            folder.remove_if_empty()
 
 
 def _folder(out: str | os.PathLike[str]) -> RunFolder:
@@ -160,7 +207,7 @@ def _fitting(recipe: Recipe, asked: Asked, images: int, teller: Teller) -> Recip
     if asked.batch_size is not None or isinstance(asked.recipe, Recipe) or recipe.batch_size <= images // 4:
         Course.of(recipe, images)
         return recipe
-    batch_size = 2 ** max(0, (images // 4).bit_length() - 1)
+    batch_size = min(images, 2 ** max(1, (images // 4).bit_length() - 1))  # norms need two images
     teller.note(
         f"Batches of {batch_size} instead of {recipe.batch_size}, because there are only {images:,} "
         "images to learn from."
@@ -179,7 +226,7 @@ def _source(asked: Asked, data: ImageData) -> DataSource:
 def _lasting(given: str | os.PathLike[str] | None, data: ImageData) -> str:
     if given is None:
         return data.name
-    if isinstance(given, str) and given in {row["name"] for row in datasets()}:
+    if isinstance(given, str) and given in sets.BY_NAME:
         return given
     return str(Path(given).expanduser().resolve())
 
@@ -202,12 +249,12 @@ def _resume(asked: Asked, teller: Teller, began_at: float) -> Run:
             teller.note(
                 f"The run in {folder.path} has no checkpoint; it starts over with the same configuration."
             )
-        if checkpoint and checkpoint.state.result:
+        if checkpoint and checkpoint.state.result and folder.model.exists():
             return _finished(folder, checkpoint.state.result, teller)
         make_plan(configuration.plan.device)  # raises where the device is no longer there
         _note_versions(configuration, teller)
         material = _material_again(asked, configuration, folder, teller)
-        loop = _prepared(configuration, material, folder, teller, began_at, checkpoint)
+        loop = _prepared(configuration, material, folder, teller, began_at, checkpoint, asked.offline)
         return _run(loop, teller)
 
 
@@ -247,8 +294,10 @@ def _require_agreement(asked: Asked, run: Configuration, folder: RunFolder) -> N
         "rate": recipe.optimizer.rate,
         "seed": run.seed,
         "device": run.plan.device,
+        "weights": run.weights,
     }
     given |= {"seed": asked.seed, "device": None if asked.device == "auto" else asked.device}
+    given |= {"weights": asked.weights}
     for name, value in given.items():
         if value is not None and value != stored[name]:
             raise _conflict(folder, name, stored[name], value)
@@ -304,6 +353,8 @@ def _material_again(asked: Asked, run: Configuration, folder: RunFolder, teller:
             f"{run.data.name} with digest {run.data.digest[:16]}",
             f"{data.name} with digest {data.digest[:16]}",
         )
+    if run.weights:
+        data = pretrained.scaled(data, run.net_label)
     return make_material(data, run.recipe, run.seed)
 
 
@@ -317,6 +368,7 @@ def _prepared(
     teller: Teller,
     began_at: float,
     checkpoint: Checkpoint | None,
+    offline: bool,
 ) -> Loop:
     """The loop, ready to run, with everyone told what it will do."""
     plan = configuration.plan
@@ -324,6 +376,8 @@ def _prepared(
     course = Course.of(configuration.recipe, len(material.data.train))
     shape = material.data.input_shape
     module = make_network(configuration.net, shape, configuration.recipe, configuration.seed, plan)
+    if configuration.weights and not checkpoint:
+        pretrained.pour(module, configuration.net_label, offline=offline, say=teller.note)
     step = checkpoint.state.step if checkpoint else 0
     seconds = estimated_s(configuration, material, module, course, step)
     loop = Loop(configuration, material, module, course, folder, teller, began_at)
