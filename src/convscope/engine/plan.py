@@ -12,6 +12,7 @@ import torch
 from convscope.errors import RunError
 
 EVALUATION_BATCH = 500
+EVALUATION_BATCH_CPU = 128  # stays in the caches; with 500 the lecture's network peaks 0.3 GB higher
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def make_plan(device: str = "auto", threads: int | None = None) -> Plan:
         count,
         "channels_last",
         False,
-        EVALUATION_BATCH,
+        EVALUATION_BATCH_CPU if chosen == "cpu" else EVALUATION_BATCH,
         f"float32 on {_found(chosen, device, count)}",
     )
 
