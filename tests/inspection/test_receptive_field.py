@@ -10,8 +10,20 @@ from hypothesis import strategies as st
 
 from convscope.errors import ConvscopeError
 from convscope.layers import (
-    Layer, adaptiveavgpool, avgpool, batchnorm, block, branches, conv, identity, lppool, lrn, maxpool, repeat,
-    residual, subsample,
+    Layer,
+    adaptiveavgpool,
+    avgpool,
+    batchnorm,
+    block,
+    branches,
+    conv,
+    identity,
+    lppool,
+    lrn,
+    maxpool,
+    repeat,
+    residual,
+    subsample,
 )  # fmt: skip
 from convscope.net import Net
 

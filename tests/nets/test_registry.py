@@ -46,3 +46,8 @@ def test_a_net_file_that_cannot_be_read(tmp_path):
     large.write_bytes(b" " * 1_000_001)
     with pytest.raises(NetTextError, match="holds 1,000,001 bytes. Expected at most 1,000,000"):
         nets.resolve(large)
+
+
+def test_what_is_no_net_at_all():
+    with pytest.raises(NetTextError, match="a net of type int. Expected a name, a .net file, text or a Net"):
+        nets.resolve(5)

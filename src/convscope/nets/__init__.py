@@ -67,6 +67,10 @@ def resolve(source: str | Path | Net) -> tuple[str, Net]:
     """A label and the net that a name, a `.net` file, a text or a Net stands for. Raises NetTextError."""
     if isinstance(source, Net):
         return "custom", source
+    if not isinstance(source, str | Path):
+        raise NetTextError(
+            f"a net of type {type(source).__name__}", "a name, a .net file, text or a Net", "Try 'lecture'"
+        )
     if isinstance(source, Path) or source.endswith(".net"):
         return Path(source).stem, Net.parse(_file_text(Path(source)))
     if any(mark in source for mark in "(,\n"):
