@@ -140,6 +140,7 @@ def test_one_of_something_is_in_the_singular(convscope: Any) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to another process")
+@pytest.mark.slow
 def test_ctrl_c_keeps_model_and_history_and_the_run_goes_on(convscope: Any) -> None:
     line = ["train", "mnist-10k", "--net", NET, "--steps", "100000", "--out", "runs/a"]
     with subprocess.Popen(

@@ -18,6 +18,8 @@ from convscope.net import Net
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from strategies import nets as random_nets
 
+pytestmark = pytest.mark.slow
+
 SVG = "{http://www.w3.org/2000/svg}"
 Box = tuple[float, float, float, float]
 

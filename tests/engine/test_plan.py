@@ -55,3 +55,11 @@ def test_apply_asks_for_the_same_bits_without_loading_a_compiler():
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.split() == ["True", "False"]
+
+
+@pytest.mark.parametrize(("wished", "cores"), [("1", 1), ("0", 1), ("", None), ("many", None)])
+def test_the_user_may_wish_for_fewer_threads(wished, cores, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    there = available_cores()
+    monkeypatch.setenv("OMP_NUM_THREADS", wished)
+    assert available_cores() == (cores or there)

@@ -15,6 +15,8 @@ from convscope.explanation.moving import MOST_INPUT_NUMBERS, MOST_WEIGHTS
 
 from .conftest import noise, random_model
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NETS = {
     "conv": (

@@ -18,6 +18,8 @@ from convscope.net import Net
 
 from .conftest import noise, random_model
 
+pytestmark = pytest.mark.slow
+
 EVERYTHING = """
 conv(6, 3, padding=(1, 2), stride=(1, 2)), batchnorm, relu, lrn,
 conv(6, 3, padding="same", dilation=2, groups=2, bias=False), tanh(amplitude=1.7159, slope=0.66),

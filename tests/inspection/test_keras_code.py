@@ -21,6 +21,8 @@ from convscope.net import Net
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from strategies import nets
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["lecture", "vgg16", "resnet18_small", "googlenet"]
 
 

@@ -18,6 +18,8 @@ from convscope.net import Net
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from strategies import nets
 
+pytestmark = pytest.mark.slow
+
 LARGE = 3_000_000  # parameters from which weights are shared and filled instead of initialised twice
 SHOWN_AT = Net.parse("conv(6, 5), relu, maxpool(2), flatten, dense(classes)")
 

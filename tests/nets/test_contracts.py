@@ -26,6 +26,8 @@ from convscope.training.material import make_network
 
 from .published import COUNTS, FIELDS, SMALLEST
 
+pytestmark = pytest.mark.slow
+
 CLASSES = 7
 BUILT = 4_000_000  # parameters up to which a network is built with numbers
 ONE_A_FAMILY = ("alexnet", "vgg11", "resnet34", "googlenet")  # of the larger ones

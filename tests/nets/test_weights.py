@@ -194,6 +194,7 @@ def test_published_weights_come_once_and_stay(mirror: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_training_starts_from_published_weights(mirror: Path, tmp_path: Path) -> None:
     publish(mirror)
     rng = np.random.default_rng(0)

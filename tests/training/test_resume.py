@@ -283,6 +283,7 @@ def wait_for_step(process: subprocess.Popen[str], step: int) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+@pytest.mark.slow
 def test_killed_interrupted_and_resumed_processes_end_with_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,6 +312,7 @@ def test_killed_interrupted_and_resumed_processes_end_with_the_same_bits(
     assert not [path for path in broken.iterdir() if path.name.endswith(".new")]
 
 
+@pytest.mark.slow
 def test_two_processes_cannot_train_in_one_folder(tmp_path: Path, run_train: Any) -> None:
     process = started(tmp_path / "run", 0.2)
     try:

@@ -87,8 +87,10 @@ def _found(chosen: str, asked: str, threads: int) -> str:
 
 
 def available_cores() -> int:
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """CPU cores this process may use; fewer where OMP_NUM_THREADS says so, as every tool of the field takes it."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wished = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, max(1, int(wished))) if wished.isdecimal() else cores
 
 
 def _device(device: str) -> str:
