@@ -60,7 +60,9 @@ def _window_text(working: Working) -> str:
     rows, columns = working.rows, working.columns
     padding = "" if working.inside is None or working.inside.all() else "; · is padding"
     gap = "" if len(rows) < 2 or rows[1] - rows[0] == 1 else f", every {rows[1] - rows[0]}"
-    maps = f" of {len(working.maps)} input maps" if working.kind == "conv" else f" of map {working.maps[0]}"
+    count = len(working.maps)
+    several = f" of {count} input map{'s' if count > 1 else ''}"
+    maps = several if working.kind == "conv" else f" of map {working.maps[0]}"
     return (
         f"window: rows {rows[0]} to {rows[-1]}{gap}, columns {columns[0]} to {columns[-1]}{gap}{maps}{padding}"
     ).replace("-", "−")
