@@ -19,6 +19,7 @@ from convscope.layers import (
     dense,
     dropout,
     flatten,
+    gelu,
     globalpool,
     identity,
     lppool,
@@ -70,7 +71,8 @@ def pools(draw: st.DrawFn, words: tuple[type[Layer], ...] = (maxpool, avgpool, l
 
 
 plain = st.one_of(
-    st.sampled_from([relu(), relu6(), sigmoid(), tanh(), identity(), softmax(), batchnorm(), lrn()]),
+    st.sampled_from([relu(), relu6(), gelu(), sigmoid(), tanh(), identity(), softmax(), lrn()]),
+    st.sampled_from([batchnorm(), batchnorm(momentum=0.4, scale=False)]),
     st.builds(dropout, st.sampled_from([0.0, 0.1, 0.25, 0.5])),
     st.builds(lrn, size=st.integers(1, 5), k=st.just(1.0)),
     st.builds(tanh, amplitude=st.just(1.7159), slope=st.floats(0.1, 2.0)),

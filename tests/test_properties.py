@@ -71,12 +71,13 @@ def test_a_layer_is_its_own_text(layer: Layer) -> None:
 def test_the_fast_form_equals_the_reference(drawn: tuple[Net, tuple[int, int, int]], training: bool) -> None:
     net, shape = drawn
     torch.manual_seed(0)
-    reference = net.build(shape).train(training)
-    copy = net.build(shape).train(training)
+    # In float64: a norm over few numbers that lie close together blows a last bit up three hundred times.
+    reference = net.build(shape).double().train(training)
+    copy = net.build(shape).double().train(training)
     copy.load_state_dict(reference.state_dict())
     quick_form = fast(copy)
     assert [id(p) for p in quick_form.parameters()] == [id(p) for p in copy.parameters()]
-    images = torch.rand(3, *shape)
+    images = torch.rand(3, *shape, dtype=torch.float64)
     for form in (reference, quick_form):
         form.set_draw(Draw(seed=1, step=2, sample_index=torch.tensor([7, 0, 3])))
     try:
@@ -85,11 +86,11 @@ def test_the_fast_form_equals_the_reference(drawn: tuple[Net, tuple[int, int, in
         assert "more than 1 value per channel" in str(error)
         return
     scores, side = quick_form.training_forward(images)
-    assert torch.allclose(scores, expected, rtol=1e-4, atol=1e-5)
+    assert torch.allclose(scores, expected, rtol=1e-7, atol=1e-8)
     assert len(side) == len(expected_aux)
     for (weight, one), (expected_weight, other) in zip(side, expected_aux, strict=True):
         assert weight == expected_weight
-        assert torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+        assert torch.allclose(one, other, rtol=1e-7, atol=1e-8)
     assert _gradients_agree(reference, expected, copy, scores)
 
 
@@ -104,7 +105,7 @@ def _gradients_agree(
     theirs = torch.autograd.grad((expected * direction).sum(), parameters, allow_unused=True)
     pairs = [(a, b) for a, b in zip(ours, theirs, strict=True) if a is not None or b is not None]
     largest = max((b.abs().max().item() for _, b in pairs), default=1.0)
-    return all(torch.allclose(a, b, rtol=1e-3, atol=1e-4 * max(1.0, largest)) for a, b in pairs)
+    return all(torch.allclose(a, b, rtol=1e-6, atol=1e-7 * max(1.0, largest)) for a, b in pairs)
 
 
 @settings(max_examples=300, deadline=None)

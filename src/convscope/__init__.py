@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from convscope.data import ImageData, Preprocessing, from_arrays, lecture_arrays, load_data
+    from convscope.benchmark import bench
+    from convscope.data import ImageData, Preprocessing, check_data, from_arrays, lecture_arrays, load_data
     from convscope.errors import ConvscopeError
     from convscope.evaluation import evaluate
     from convscope.explanation import explain
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         dense,
         dropout,
         flatten,
+        gelu,
         globalpool,
         identity,
         lppool,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from convscope.net import Net
     from convscope.prediction import predict
     from convscope.training import Recipe, train
+    from convscope.transfer_learning import transfer
 
 __version__ = "0.1.0"
 
@@ -59,8 +62,10 @@ __all__ = [
     "aux",
     "avgpool",
     "batchnorm",
+    "bench",
     "block",
     "branches",
+    "check_data",
     "classes",
     "conv",
     "dense",
@@ -69,6 +74,7 @@ __all__ = [
     "explain",
     "flatten",
     "from_arrays",
+    "gelu",
     "globalpool",
     "identity",
     "inspect",
@@ -90,16 +96,20 @@ __all__ = [
     "subsample",
     "tanh",
     "train",
+    "transfer",
 ]
 
 # Where a public name lives; whatever is not listed is a word of the vocabulary, in convscope.layers.
 _HOMES = {
     "inspect": "convscope.inspection",
+    "check_data": "convscope.data",
     "load_data": "convscope.data",
     "train": "convscope.training",
     "evaluate": "convscope.evaluation",
     "explain": "convscope.explanation",
     "predict": "convscope.prediction",
+    "transfer": "convscope.transfer_learning",
+    "bench": "convscope.benchmark",
     "ConvscopeError": "convscope.errors",
     "ImageData": "convscope.data",
     "Model": "convscope.model_file",

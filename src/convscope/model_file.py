@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     from convscope.data.preprocessing import Preprocessing
     from convscope.net import Net
     from convscope.reference import Network
+    from convscope.unknown import Unknown
 
 FILE_NAME = "model.safetensors"
 FORMAT_VERSION = 1
 KIND = "convscope model"
 
 _ENTRY = "convscope"
+_UNKNOWN = "unknown."  # the tensors of the rule for pictures of something else
 _HEADER_LIMIT_BYTES = 4 << 20  # room for tens of thousands of tensors
 _DEPTH_LIMIT = 32
 _CLASSES_LIMIT = 100_000
@@ -56,7 +58,10 @@ _MAKE_AGAIN = "Train it again, or take an undamaged copy"
 
 @dataclass
 class Model:
-    """A trained network with what is needed to use it: how to prepare a picture, and what the classes are called."""
+    """A trained network with what is needed to use it: how to prepare a picture, and what the classes are called.
+
+    `unknown` is the rule by which a picture shows none of the classes, where the model has one.
+    """
 
     net: Net
     module: Network
@@ -64,6 +69,7 @@ class Model:
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
     card: dict[str, Any]
+    unknown: Unknown | None = None
 
 
 def save_model(model: Model, path: str | os.PathLike[str]) -> None:
@@ -77,8 +83,12 @@ def save_model(model: Model, path: str | os.PathLike[str]) -> None:
         "preprocessing": model.preprocessing.to_json(),
         "card": model.card,
     }
+    tensors = dict(model.module.state_dict())
+    if model.unknown is not None:
+        document["unknown"] = model.unknown.to_json()
+        tensors |= model.unknown.tensors()
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    write_container(Path(path), KIND, FORMAT_VERSION, document, model.module.state_dict())
+    write_container(Path(path), KIND, FORMAT_VERSION, document, tensors)
 
 
 def load_model(where: str | os.PathLike[str]) -> Model:
@@ -95,10 +105,20 @@ def load_model(where: str | os.PathLike[str]) -> Model:
     model = _Contents(path, container).model()
     try:
         tensors = safetensors.torch.load_file(path)
+        rule = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_UNKNOWN)}
         model.module.load_state_dict(tensors)
     except (safetensors.SafetensorError, OSError, RuntimeError) as error:
         raise ModelFileError(f"{path} cannot be read: {error}", fix=_MAKE_AGAIN) from error
+    if "unknown" in container.document:
+        from convscope.unknown import Unknown
+
+        model.unknown = Unknown.read(container.document["unknown"], rule)
+        model.unknown.require_fits(model.module)
     model.module.eval()
+    if "timm" in model.card:
+        from convscope.nets.timm_features import completed
+
+        return completed(model)
     return model
 
 
@@ -249,7 +269,8 @@ class _Contents:
                 raise self.wrong(f"no tensor {name!r}", f"{wanted}, as its network has it")
             if stored.type_and_shape != wanted.type_and_shape:
                 raise self.wrong(f"the tensor {name!r} as {stored}", f"{wanted}, as its network has it")
-        for name in self.tensors.keys() - state.keys():
+        extra = [name for name in self.tensors if name.startswith(_UNKNOWN) and "unknown" in self.document]
+        for name in self.tensors.keys() - state.keys() - set(extra):
             raise self.wrong(f"the tensor {name!r}, which its network does not have")
 
 

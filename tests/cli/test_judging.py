@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +112,18 @@ def test_predict_for_people(convscope: Any, digit_file: Path, scans: Path) -> No
 
 def test_top_must_be_at_least_one(convscope: Any, digit_file: Path, scans: Path) -> None:
     convscope("predict", digit_file, scans, "--top", "0").refused("top 0", "at least 1")
+
+
+def test_judging_loads_no_training_and_no_compiler(digit_file: Path, scans: Path) -> None:
+    """Start-up is most of what a short evaluation takes."""
+    code = (
+        "import sys\n"
+        "from convscope.cli.status import run\n"
+        "statuses = [run(['evaluate', sys.argv[1]]), run(['predict', sys.argv[1], sys.argv[2]])]\n"
+        "heavy = {'torch._dynamo', 'torch._inductor', 'torchvision', 'convscope.training', 'rich'}\n"
+        "print(statuses, sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(digit_file), str(scans)], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.splitlines()[-1] == "[0, 0] []"

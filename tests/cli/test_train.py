@@ -120,7 +120,7 @@ def test_photos_get_a_residual_net_and_the_output_says_why(convscope: Any) -> No
     assert judged["split"] == "validation"
     assert judged["n"] < 24
     named = convscope("train", "photos", "--net", NET, "--steps", 2, "--size", 16, "--out", "runs/q")
-    assert "residual" not in named.err
+    assert "a small residual net" not in named.err
     assert convscope("inspect", "runs/q", "--json").document["input_shape"] == [3, 16, 16]
 
 

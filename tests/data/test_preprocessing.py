@@ -29,6 +29,7 @@ def preprocessings(draw: st.DrawFn) -> Preprocessing:
         antialias=draw(st.booleans()),
         mean=tuple(draw(st.lists(numbers, min_size=channels, max_size=channels))),
         std=tuple(draw(st.lists(positive, min_size=channels, max_size=channels))),
+        views=draw(st.sampled_from(["one", "mirror", "mirror_shift"])),
     )
 
 
@@ -187,3 +188,43 @@ def test_scale_and_unscaled() -> None:
     assert preprocessing.scale(images).tolist() == [[[[-2.0, 2.0]]]]
     assert preprocessing.unscaled().scale(images).tolist() == [[[[0.0, 1.0]]]]
     assert images.tolist() == [[[[0, 255]]]]
+
+
+def test_one_view_is_the_images_and_has_no_place_in_the_file() -> None:
+    images = torch.zeros(1, 1, 2, 2)
+    one = Preprocessing((2, 2), 1)
+    [(share, view)] = one.seen(images)
+    assert (share, view is images) == (1.0, True)
+    assert "views" not in one.to_json()
+    assert Preprocessing((2, 2), 1, views="mirror").to_json()["views"] == "mirror"
+
+
+def test_views_are_the_picture_mirrored_and_moved() -> None:
+    images = torch.randint(0, 256, (2, 3, 4, 5), dtype=torch.uint8)
+    mirror = Preprocessing((4, 5), 3, views="mirror")
+    shares, views = zip(*mirror.seen(images), strict=True)
+    assert shares == (0.5, 0.5)
+    assert torch.equal(views[0], images)
+    assert torch.equal(views[1], images.flip(3))
+
+    shift = Preprocessing((4, 5), 3, views="mirror_shift")
+    shares, views = zip(*shift.seen(images), strict=True)
+    assert shares == (0.25, 0.25, 0.125, 0.125, 0.125, 0.125)
+    bordered = torch.from_numpy(np.pad(images.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)), mode="reflect"))
+    up_left, down_right = bordered[:, :, :4, :5], bordered[:, :, 2:, 2:]
+    for found, wanted in zip(views[::2], (images, up_left, down_right), strict=True):
+        assert torch.equal(found, wanted)
+    for found, wanted in zip(views[1::2], views[::2], strict=True):
+        assert torch.equal(found, wanted.flip(3))
+
+
+def test_a_picture_of_one_pixel_has_views_too() -> None:
+    images = torch.full((1, 1, 1, 1), 9, dtype=torch.uint8)
+    assert {view.item() for _, view in Preprocessing((1, 1), 1, views="mirror_shift").seen(images)} == {9}
+
+
+def test_unknown_views_get_a_suggestion() -> None:
+    with pytest.raises(
+        DataError, match=r"views 'miror'. Expected one, mirror, mirror_shift. Did you mean 'mirror'"
+    ):
+        Preprocessing((2, 2), 1, views="miror")

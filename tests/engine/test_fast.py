@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from convscope import nets
-from convscope.engine import Draw, fast
-from convscope.engine.fast import _pool_first
+from convscope.engine import Draw, Plan, fast
+from convscope.engine.fast import _pool_first, arithmetic_of
+from convscope.engine.graphs import Recorded
 from convscope.layers import flatten, lrn
 from convscope.net import Net
 
@@ -131,3 +134,60 @@ def test_the_fast_form_on_a_gpu_gives_the_cpu_s_scores():
     expected = reference.eval()(images)
     scores = quick.cuda().eval()(images.cuda()).cpu()
     assert torch.allclose(scores, expected, rtol=1e-2, atol=1e-3)  # the GPU may multiply in TF32
+
+
+def recording(module, sample):
+    """As `torch.cuda.make_graphed_callables`: runs a few times first, and then only takes tensors of these shapes."""
+    for _ in range(3):
+        module(*sample)
+
+    def replay(*given):
+        assert [each.shape for each in given] == [each.shape for each in sample]
+        return module(*given)
+
+    return replay
+
+
+@pytest.mark.parametrize("name", ["lecture", "googlenet_small", "cifar_resnet20"])
+def test_recorded_steps_are_the_same_as_unrecorded_ones(name):
+    entry = nets.get(name)
+    one, other = pair(entry.net, entry.input_shape)
+    one, other = fast(one).train(), other.train()
+    assert isinstance(other._train, type(one._train))  # both unrecorded so far
+    other._train = Recorded(other.reference, other._every_output, recording)
+    for step, size in enumerate((4, 4, 2)):  # the last batch of an epoch is smaller
+        images = torch.rand(size, *entry.input_shape)
+        outputs = []
+        for form in (one, other):
+            form.set_draw(Draw(0, step, torch.arange(size) + 10 * step))
+            scores, extra = form.training_forward(images)
+            form.zero_grad()
+            sum([scores.sum(), *(weight * more.sum() for weight, more in extra)]).backward()
+            outputs.append([scores, *(more for _, more in extra), *(p.grad for p in form.parameters())])
+        assert all(torch.equal(mine, theirs) for mine, theirs in zip(*outputs, strict=True))
+    for mine, theirs in zip(one.buffers(), other.buffers(), strict=True):
+        assert torch.equal(mine, theirs)  # what the recording left in the norms was taken back
+
+
+def test_only_a_gpu_plan_records():
+    plan = Plan("cpu", "float32", 1, "channels_last", True, 128, "a test")
+    assert not arithmetic_of(plan).recorded
+    assert arithmetic_of(replace(plan, device="cuda")).recorded
+    assert not arithmetic_of(replace(plan, device="cuda", compiled=False)).recorded
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_recorded_steps_on_a_gpu(precision):
+    plan = Plan("cuda", precision, 1, "channels_last", True, 500, "a test")
+    entry = nets.get("lecture")
+    one, other = (pair(entry.net, entry.input_shape)[0].cuda() for _ in range(2))
+    plain, recorded = fast(one, replace(plan, compiled=False)).train(), fast(other, plan).train()
+    for step in range(4):
+        images = torch.rand(16, 1, 28, 28, device="cuda")
+        for form in (plain, recorded):
+            form.set_draw(Draw(0, step, torch.arange(16, device="cuda")))
+            form.zero_grad()
+            form.training_forward(images)[0].square().sum().backward()
+        for mine, theirs in zip(plain.parameters(), recorded.parameters(), strict=True):
+            assert torch.allclose(mine.grad, theirs.grad, rtol=2e-2, atol=2e-2)

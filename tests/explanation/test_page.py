@@ -24,6 +24,7 @@ NETS = {
         "flatten, dense(classes)", "conv1",
     ),
     "groups": ("conv(4, 3), relu, conv(6, 3, groups=2, bias=False), relu6, flatten, dense(classes)", "conv2"),
+    "gelu": ("conv(4, 3), batchnorm(scale=False), gelu, flatten, dense(classes)", "conv1"),
     "table": ("conv(3, 3), sigmoid, conv(2, 3, table=((0, 2), (1,))), relu, flatten, dense(classes)", "conv2"),
     "maxpool": ("conv(3, 3), maxpool(3, stride=2, padding=1), flatten, dense(classes)", "maxpool1"),
     "avgpool": ("conv(3, 3), avgpool(3, stride=2, padding=1, count_padding=True), flatten, dense(classes)", "avgpool1"),

@@ -27,7 +27,7 @@ conv(3, 2, table=((0, 2), (1, 3, 5), (4,))), sigmoid,
 branches([maxpool(3, stride=1, padding=1), relu6], [avgpool(3, stride=1, padding=1)],
          [avgpool(3, stride=1, padding=1, count_padding=True)], [lppool(3, stride=1, padding="same", p=3)], []),
 subsample(2, ceil=True), maxpool(2, ceil=True, padding=1), identity,
-residual(conv(20, 1), batchnorm, shortcut="projection"), relu,
+residual(conv(20, 1), batchnorm, shortcut="projection"), batchnorm(scale=False), gelu,
 aux(globalpool, dense(classes), weight=0.3), block("head", conv(5, 1), adaptiveavgpool((3, 2))),
 flatten, dropout(0.5), dense(7), relu, dense(classes, bias=False), softmax
 """

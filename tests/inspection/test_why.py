@@ -22,7 +22,7 @@ from strategies import nets
 EVERY_WORD = """
     conv(6, 5, padding="same"), batchnorm, relu, lrn, identity, subsample(2), tanh,
     branches([conv(4, 1)], [avgpool(3, stride=1, padding=1)]), residual(conv(10, 3, padding=1), sigmoid), lppool(2),
-    adaptiveavgpool(4), aux(globalpool, dense(classes)), block("stage", conv(8, 1), relu6),
+    adaptiveavgpool(4), aux(globalpool, dense(classes)), block("stage", conv(8, 1), relu6, gelu),
     repeat(2, maxpool(2, stride=1), name="twice"), dropout(0.5), flatten, softmax, dense(12), rbf(classes)
 """
 

@@ -19,6 +19,7 @@ from convscope.layers import (
     dense,
     dropout,
     flatten,
+    gelu,
     globalpool,
     identity,
     lppool,
@@ -196,6 +197,7 @@ def test_adaptiveavgpool(size):
 NUMBERS = {
     relu: lambda a: np.maximum(a, 0),
     relu6: lambda a: np.minimum(np.maximum(a, 0), 6),
+    gelu: lambda a: a * (1 + np.vectorize(math.erf)(a / math.sqrt(2))) / 2,
     sigmoid: lambda a: 1 / (1 + np.exp(-a)),
     tanh: np.tanh,
     identity: lambda a: a,
@@ -248,9 +250,12 @@ def test_dense():
     np.testing.assert_allclose(output, expected, atol=1e-12)
 
 
-def test_batchnorm_in_training_and_in_evaluation():
+@pytest.mark.parametrize("scale", [True, False])
+def test_batchnorm_in_training_and_in_evaluation(scale):
     x, eps = images(), 1e-5
-    network = Net(batchnorm(momentum=0.3)).build(SHAPE).double()
+    network = Net(batchnorm(momentum=0.3, scale=scale)).build(SHAPE).double()
+    assert len(list(network.parameters())) == (2 if scale else 1)
+    assert ("batchnorm1.weight" in network.state_dict()) is scale
     trained = network.train()(torch.from_numpy(x)).detach().numpy()
     mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3))
     shaped = (slice(None), None, None)

@@ -61,6 +61,11 @@ COUNTS: dict[str, tuple[int, int, int, int]] = {
     "cifar_plain44": (658_586, 0, 97_174_144, 44),
     "cifar_plain56": (853_018, 0, 125_485_696, 56),
     "cifar_plain110": (1_727_962, 0, 252_887_680, 110),
+    "efficientnet-lite0": (4_652_008, 0, 385_187_552, 50),
+    "speed_digits": (29_056, 0, 1_924_992, 4),
+    "speed_digits_wide": (104_192, 0, 7_462_656, 4),
+    "speed_cifar": (1_971_640, 0, 118_147_360, 8),
+    "speed_cifar_narrow": (497_528, 0, 33_066_272, 8),
 }
 
 # The receptive field at the last map, in pixels.
@@ -77,6 +82,7 @@ FIELDS = {
     "resnet50_v1": 483,
     "resnet101_v1": 1027,
     "resnet152_v1": 1507,
+    "efficientnet-lite0": 851,
 }
 
 # The side in pixels of the smallest square picture.

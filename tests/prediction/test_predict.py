@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from convscope.data import load_data
@@ -14,6 +20,7 @@ from convscope.errors import ConvscopeError, ModelFileError
 from convscope.evaluation import evaluate
 from convscope.model_file import Model
 from convscope.prediction import Failure, Prediction, predict
+from convscope.prediction.outcomes import PARTS_AHEAD, _in_order, _parts
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +97,48 @@ def test_hint_when_most_pictures_look_inverted(digit_model: Model, scans: Path, 
 def test_nothing_is_read_before_it_is_asked_for(digit_model: Model, scans: Path) -> None:
     outcomes = predict(digit_model, [scans])
     assert isinstance(next(iter(outcomes)), Prediction)
+
+
+def test_stopping_early_leaves_threads_and_warnings_as_they_were(digit_model: Model, scans: Path) -> None:
+    filters, threads = list(warnings.filters), torch.get_num_threads()
+    outcomes = predict(digit_model, [scans])
+    threads_after_the_plan = torch.get_num_threads()
+    next(outcomes)
+    outcomes.close()  # type: ignore[attr-defined]
+    assert list(warnings.filters) == filters
+    assert torch.get_num_threads() == threads_after_the_plan
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("scoring")]
+    torch.set_num_threads(threads)
+
+
+def test_few_files_are_under_way_at_a_time(digit_model: Model, scans: Path) -> None:
+    """However long the list: what is read ahead is bounded, so memory stays the same."""
+    asked: list[int] = []
+
+    def endless() -> Iterator[Path]:
+        for k in itertools.count():
+            asked.append(k)
+            yield scans / f"{k % 150:03}.png"
+
+    parts = _in_order(_Inline(), lambda part: part, _parts(endless(), 4))  # type: ignore[arg-type, return-value]
+    first = [next(parts) for _ in range(10)]
+    assert [path.name for part in first for path in part] == [f"{k:03}.png" for k in range(40)]  # type: ignore[attr-defined]
+    assert len(asked) <= 40 + 4 * (PARTS_AHEAD + 1)
+
+
+class _Inline:
+    """A pool that works at once."""
+
+    def submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(work(*arguments))
+        return future
+
+
+def test_a_network_is_not_moved_or_changed(digit_model: Model, scans: Path) -> None:
+    before = {name: tensor.clone() for name, tensor in digit_model.module.state_dict().items()}
+    list(predict(digit_model, scans))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in digit_model.module.state_dict().items())
 
 
 def test_arguments_that_cannot_be(digit_model: Model, tmp_path: Path) -> None:

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from convscope.data import ImageData
 from convscope.engine import fast, make_plan, measure
 from convscope.errors import DivergedError, RecipeError
+from convscope.evaluation import evaluate
+from convscope.prediction import predict
 from convscope.training import (
     SGD,
     Averaging,
@@ -49,6 +52,33 @@ def test_the_test_accuracy_is_what_measuring_the_saved_model_gives(run_train: An
     assert run.result["test_accuracy"] == scoring.correct / scoring.n
     assert run.result["test_loss"] == scoring.loss
     assert model.card["test_accuracy"] == run.result["test_accuracy"]
+
+
+@pytest.mark.parametrize("views", ["mirror", "mirror_shift"])
+def test_a_recipe_s_views_are_averaged_wherever_the_model_judges(
+    run_train: Any, data: ImageData, tmp_path: Path, fast_recipe: Recipe, views: str
+) -> None:
+    recipe = dataclasses.replace(fast_recipe, views=views)
+    run = run_train(recipe=recipe, batch_size=None)
+    model = run.model()
+    assert model.preprocessing.views == views
+    report = evaluate(run.folder, data, split="test")
+    assert (report.accuracy, report.loss) == (run.result["test_accuracy"], run.result["test_loss"])
+
+    images = torch.from_numpy(data.test.images)
+    with torch.no_grad():
+        scores = sum(
+            share * model.module.eval()(model.preprocessing.scale(view))
+            for share, view in model.preprocessing.seen(images)
+        )
+        alone = model.module(model.preprocessing.scale(images))
+    found = measure(model.module, images, data.test.labels, model.preprocessing, make_plan("cpu")).scores
+    torch.testing.assert_close(found, scores)
+    assert (found - alone).abs().max() > 1e-3
+
+    Image.fromarray(data.test.images[0, 0]).save(tmp_path / "one.png")
+    [outcome] = predict(run.folder, tmp_path / "one.png")
+    assert outcome.probability == pytest.approx(scores[0].softmax(0).max().item(), abs=1e-5)
 
 
 def test_events_come_in_order_and_the_history_keeps_them(run_train: Any, stopper: Any) -> None:
@@ -229,7 +259,7 @@ def test_a_wild_step_right_before_the_checkpoint_is_noticed(
     """The loss of the last batch is still fine when its step ruins the weights."""
     from convscope.training import loop
 
-    monkeypatch.setattr(loop, "set_rate", lambda optimizer, rate: set_rate(optimizer, float("inf")))
+    monkeypatch.setattr(loop, "set_rate", lambda optimizer, *_: set_rate(optimizer, float("inf")))
     with pytest.raises(DivergedError, match="a weight stopped being a finite number"):
         run_train(recipe=Recipe("wild", SGD(), batch_size=63, epochs=1), batch_size=None)
 

@@ -9,12 +9,14 @@ from torch import nn
 
 from convscope.net import Net
 from convscope.training.checkpoint import optimizer_tensors, restore_optimizer
+from convscope.training.muon import orthogonal
 from convscope.training.optimizers import (
     OPTIMIZERS,
     SGD,
     Adadelta,
     Adam,
     AdamW,
+    Muon,
     Optimizer,
     RMSprop,
     parameter_groups,
@@ -74,6 +76,60 @@ def test_rmsprop_divides_by_the_root_of_the_mean_square() -> None:
     np.testing.assert_allclose(steps_of(RMSprop()), w, rtol=1e-5)
 
 
+def test_muon_is_nesterov_where_there_is_no_filter() -> None:
+    w, velocity = START.copy(), np.zeros(4)
+    for g in GRADIENTS:
+        g = g + 0.01 * w
+        velocity = 0.7 * velocity + g
+        w = w - 0.3 / 4 * (g + 0.7 * velocity)
+    optimizer = Muon(rate=0.4, other_rate=0.1, other_momentum=0.7, weight_decay=0.01)
+    np.testing.assert_allclose(steps_of(optimizer), w, rtol=2e-6)
+
+
+def newton_schulz(matrix: np.ndarray, iterations: int) -> np.ndarray:
+    """The iteration on the singular values alone."""
+    u, s, v = np.linalg.svd(matrix, full_matrices=False)
+    s = s / np.linalg.norm(matrix)
+    for _ in range(iterations):
+        s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+    moved: np.ndarray = u * s @ v
+    return moved
+
+
+@pytest.mark.parametrize("unit_filters", [True, False])
+@pytest.mark.parametrize("filters", [3, 30])
+def test_muon_moves_filters_by_an_orthogonal_matrix(filters: int, unit_filters: bool) -> None:
+    generator = np.random.default_rng(1)
+    w = generator.normal(size=(filters, 2, 3, 3))
+    gradients = generator.normal(size=(4, filters, 2, 3, 3))
+    parameter = nn.Parameter(torch.tensor(w, dtype=torch.float32).to(memory_format=torch.channels_last))
+    setting = Muon(rate=0.2, momentum=0.6, iterations=5, unit_filters=unit_filters, weight_decay=0.1)
+    built = setting.build([{"params": [parameter], "weight_decay": 0.1}])
+    momentum = np.zeros_like(w)
+    for gradient in gradients:
+        parameter.grad = torch.tensor(gradient, dtype=torch.float32)
+        set_rate(built, 0.2)
+        built.step()
+        momentum = 0.6 * momentum + gradient
+        move = newton_schulz((gradient + 0.6 * momentum).reshape(filters, -1), 5).reshape(w.shape)
+        w = w * np.sqrt(filters) / np.linalg.norm(w) if unit_filters else w * (1 - 0.2 * 0.1)
+        w = w - 0.2 * move
+    np.testing.assert_allclose(parameter.detach().numpy(), w, atol=2e-5)
+
+
+@pytest.mark.parametrize("shape", [(16, 90), (90, 16), (20, 20)])
+def test_five_rounds_make_singular_values_about_one(shape: tuple[int, int]) -> None:
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(orthogonal(matrix, 5))
+    assert values.max() < 1.3
+    assert (values > 0.6).float().mean() > 0.9
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    assert (
+        torch.nn.functional.cosine_similarity(orthogonal(matrix, 5).flatten(), (u @ v).flatten(), dim=0)
+        > 0.97
+    )
+
+
 def test_weights_decay_and_norms_and_biases_do_not() -> None:
     module = Net.parse("conv(4, 3), batchnorm, relu, flatten, dense(classes)").build((1, 6, 6))
     decaying, others = parameter_groups(module.named_parameters(), 0.1)
@@ -87,6 +143,19 @@ def test_weights_decay_and_norms_and_biases_do_not() -> None:
 def test_frozen_parameters_are_left_out() -> None:
     module = Net.parse("flatten, dense(classes, bias=False)").build((1, 2, 2)).requires_grad_(False)
     assert parameter_groups(module.named_parameters(), 0.1) == []
+
+
+def test_frozen_filters_stay_and_get_no_memory() -> None:
+    module = Net.parse("conv(4, 3), flatten, dense(classes)").build((1, 6, 6))
+    module.conv1.weight.requires_grad_(False)
+    before = module.conv1.weight.clone()
+    optimizer = Muon().build(parameter_groups(module.named_parameters(), 0.1))
+    module(torch.randn(2, 1, 6, 6)).square().sum().backward()
+    set_rate(optimizer, 0.1)
+    optimizer.step()
+    assert module.conv1.weight.grad is None
+    assert torch.equal(module.conv1.weight, before)
+    assert len(optimizer_tensors(optimizer)) == 3
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)

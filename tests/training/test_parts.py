@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from convscope.net import Net
-from convscope.training import Averaging, EarlyStopping
+from convscope.training import Averaging, EarlyStopping, Lookahead
 from convscope.training.averaging import Average
 from convscope.training.initialisation import initialise
 from convscope.training.objective import objective
@@ -35,6 +35,34 @@ def test_the_average_takes_every_so_many_steps_and_copies_counters() -> None:
         average.update(step, {"w": torch.tensor([float(step)]), "n": torch.tensor(step)})
     assert average.tensors["w"].item() == pytest.approx((4 * 1 + 2 * 0.5) / 1.5)
     assert average.tensors["n"].item() == 4
+
+
+def test_lookahead_is_its_plain_computation() -> None:
+    setting, steps = Lookahead(decay=0.8, every=2, power=3.0), 7
+    moves = torch.randn(steps, 3, generator=torch.Generator().manual_seed(0))
+    fast, count = torch.ones(3), torch.tensor(0)
+    average = Average(setting, {"w": fast, "n": count}, steps)
+    slow, plain = torch.ones(3), torch.ones(3)
+    for step in range(1, steps + 1):
+        fast += moves[step - 1]
+        plain = plain + moves[step - 1]
+        count += 1
+        average.update(step, {"w": fast, "n": count})
+        if step % 2 == 0:
+            slow = slow + (1 - 0.8 * (step / steps) ** 3) * (plain - slow)
+            plain = slow
+        torch.testing.assert_close(fast, plain)
+        torch.testing.assert_close(average.tensors["w"], slow)
+    assert average.tensors["n"].item() == 6
+
+
+def test_a_moving_average_leaves_the_weights_alone() -> None:
+    weights = {"w": torch.tensor([1.0])}
+    average = Average(Averaging(decay=0.5), weights)
+    for step in (1, 2):
+        weights["w"] += 1
+        average.update(step, weights)
+    assert weights["w"].item() == 3.0
 
 
 TWO_WAYS = (

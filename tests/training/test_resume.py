@@ -22,25 +22,53 @@ from convscope.training import (
     Adadelta,
     Adam,
     AdamW,
+    Augmentation,
     Averaging,
     Constant,
     Cosine,
     EarlyStopping,
+    Lookahead,
+    Muon,
     OneCycle,
+    RateFactors,
     Recipe,
     RMSprop,
     Run,
     StepDown,
+    Whitening,
 )
 from convscope.training.events import without_clocks
 
-OPTIMIZERS = [Adadelta(), SGD(weight_decay=0.01), Adam(), AdamW(), RMSprop(momentum=0.5)]
+from .conftest import NET
+
+OPTIMIZERS = [
+    Adadelta(),
+    SGD(weight_decay=0.01),
+    Adam(),
+    AdamW(),
+    RMSprop(momentum=0.5),
+    Muon(weight_decay=0.01),
+]
 SCHEDULES = [Constant(), StepDown(at=(0.5,)), Cosine(warmup=0.2), OneCycle()]
 EXTRAS = [
     {},
     {"averaging": Averaging(decay=0.9, every=2)},
     {"averaging": Averaging(decay=0.8), "early_stopping": EarlyStopping(patience=1, metric="accuracy")},
 ]
+TRICKS = {
+    "averaging": Lookahead(every=2),
+    "augmentation": Augmentation("alternating", crop_px=1, cutout_px=2),
+    "identity_filters": True,
+    "whitening": Whitening(images=30),
+    "head_gain": 0.5,
+    "rate_factors": RateFactors(norms=8.0, head=0.5),
+    "views": "mirror_shift",
+}
+
+
+WHITENED = (
+    "conv(8, 2), conv(8, 3, padding=1), batchnorm(scale=False), gelu, flatten, dropout(0.25), dense(classes)"
+)
 
 
 def same_bits(one: Path, other: Path) -> None:
@@ -62,16 +90,17 @@ def interrupted_and_resumed(run_train: Any, stopper: Any, stops: tuple[int, ...]
 
 @pytest.mark.parametrize(
     ("optimizer", "schedule", "extra"),
-    list(product(OPTIMIZERS, SCHEDULES, EXTRAS)),
+    [*product(OPTIMIZERS, SCHEDULES, EXTRAS), *product(OPTIMIZERS, SCHEDULES[-1:], [TRICKS])],
     ids=lambda part: getattr(part, "kind", None) or "+".join(part) or "plain",
 )
 def test_every_combination_resumes_to_the_same_bits(
     run_train: Any, stopper: Any, tmp_path: Path, optimizer: Any, schedule: Any, extra: dict[str, Any]
 ) -> None:
     recipe = Recipe("mine", optimizer, schedule, batch_size=16, epochs=3, **extra)
-    straight = run_train(recipe=recipe, batch_size=None, out=tmp_path / "straight")
+    given = {"recipe": recipe, "batch_size": None, "net": WHITENED if "whitening" in extra else NET}
+    straight = run_train(out=tmp_path / "straight", **given)
     stops = tuple(at for at in (1, 4, 6) if at < straight.result["steps"])
-    broken = interrupted_and_resumed(run_train, stopper, stops, recipe=recipe, batch_size=None)
+    broken = interrupted_and_resumed(run_train, stopper, stops, **given)
     same_bits(straight.folder, broken.folder)
     assert broken.result["resumed_from_step"] == stops[-1]
     clocks = ("run", "model", "resumed_from_step", "train_s", "wall_s", "images_per_s")
@@ -167,6 +196,9 @@ def test_a_recipe_in_full_must_agree_in_full(run_train: Any, stopper: Any, fast_
     other = dataclasses.replace(fast_recipe, label_smoothing=0.2)
     with pytest.raises(RunError, match=r"recipe label_smoothing 0.2, .* recipe label_smoothing 0.0"):
         run_train(recipe=other, batch_size=None, resume=True)
+    younger = dataclasses.replace(fast_recipe, identity_filters=True)
+    with pytest.raises(RunError, match=r"recipe identity_filters True, .* recipe identity_filters None"):
+        run_train(recipe=younger, batch_size=None, resume=True)
 
 
 def test_other_data_are_refused_by_their_digest(run_train: Any, stopper: Any, data: ImageData) -> None:
@@ -228,6 +260,26 @@ def test_a_configuration_that_cannot_be_used(
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
     with pytest.raises(RunError, match=text):
         run_train(net=None, batch_size=None, resume=True)
+
+
+def test_a_configuration_from_before_there_were_more_settings_goes_on(
+    run_train: Any, stopper: Any, tmp_path: Path, fast_recipe: Recipe
+) -> None:
+    """Its recipe has only the fields of the first files, and its checkpoint names the digest of just these."""
+    given = {"recipe": fast_recipe, "batch_size": None}
+    straight = run_train(out=tmp_path / "straight", **given)
+    with pytest.raises(Interrupted):
+        run_train(listeners=[stopper(5)], **given)
+    fields = json.loads((tmp_path / "run" / "config.json").read_text())["recipe"]
+    assert sorted(fields) == sorted(FIRST_FIELDS)
+    same_bits(straight.folder, run_train(net=None, batch_size=None, resume=True).folder)
+
+
+FIRST_FIELDS = [
+    "name", "optimizer", "schedule", "batch_size", "epochs", "steps", "partial_batch", "initialisation", "loss",
+    "map_constant", "label_smoothing", "averaging", "early_stopping", "scaling", "validation", "hold_out",
+    "evaluations",
+]  # fmt: skip
 
 
 def test_other_versions_are_told(run_train: Any, stopper: Any, monkeypatch: pytest.MonkeyPatch) -> None:

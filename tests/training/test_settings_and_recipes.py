@@ -9,20 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convscope import nets
+from convscope.data import sets
 from convscope.errors import RecipeError
 from convscope.training import (
     SGD,
     Adadelta,
     Adam,
     AdamW,
+    Augmentation,
     Averaging,
     Constant,
     Cosine,
     EarlyStopping,
+    Lookahead,
+    Muon,
     OneCycle,
+    RateFactors,
     Recipe,
     RMSprop,
     StepDown,
+    Whitening,
     recipes,
 )
 from convscope.training.recipes import Course
@@ -72,6 +79,8 @@ def test_every_problem_is_named_at_once() -> None:
         ({"scaling": "none"}, "scaling 'none'"),
         ({"hold_out": 1.5}, "hold_out 1.5"),
         ({"evaluations": 0}, "evaluations 0"),
+        ({"views": "two"}, "views 'two'. Expected one of one, mirror, mirror_shift"),
+        ({"head_gain": 0}, "head_gain 0. Expected a finite number above 0"),
         ({"validation": "test", "early_stopping": EarlyStopping()}, "would select on the test split"),
     ],
 )
@@ -90,6 +99,10 @@ def test_what_a_recipe_refuses(changes: dict[str, object], text: str) -> None:
         (lambda: Adam(beta1=1.0, eps=0), r"(?s)2 settings.*beta1 1.0.*eps 0"),
         (lambda: AdamW(weight_decay=-1), "weight_decay -1"),
         (lambda: RMSprop(rho="x"), "rho 'x'"),
+        (lambda: Muon(iterations=0, momentum=1.0), r"(?s)2 settings.*momentum 1.0.*iterations 0"),
+        (lambda: Muon(other_rate=0, other_momentum=1), r"(?s)other_rate 0.*other_momentum 1"),
+        (lambda: Lookahead(decay=1.0), "decay 1.0"),
+        (lambda: Lookahead(every=0, power=-1), r"(?s)every 0.*power -1"),
         (lambda: StepDown(at=(0.7, 0.5)), "fractions that rise"),
         (lambda: StepDown(at=0.5), "a tuple of fractions"),
         (lambda: OneCycle(peak_at=0.0), "peak_at 0.0"),
@@ -127,6 +140,13 @@ optimizers = st.one_of(
     st.builds(Adam, rate=rates, beta1=shares),
     st.builds(AdamW, rate=rates),
     st.builds(RMSprop, rate=rates, momentum=shares),
+    st.builds(Muon, rate=rates, momentum=shares, iterations=st.integers(1, 5), unit_filters=st.booleans()),
+)
+augmentations = st.builds(
+    Augmentation,
+    flip=st.sampled_from([None, "random", "alternating"]),
+    crop_px=st.integers(0, 9),
+    cutout_px=st.integers(0, 9),
 )
 schedules = st.one_of(
     st.just(Constant()),
@@ -145,8 +165,16 @@ schedules = st.one_of(
         optimizer=optimizers,
         schedule=schedules,
         steps=st.integers(1, 9999),
-        averaging=st.none() | st.builds(Averaging, decay=shares),
+        averaging=st.none() | st.builds(Averaging, decay=shares) | st.builds(Lookahead, decay=shares),
         early_stopping=st.none() | st.builds(EarlyStopping, patience=st.integers(1, 9)),
+        augmentation=st.none() | augmentations,
+        identity_filters=st.booleans(),
+        whitening=st.none() | st.builds(Whitening, eps=rates),
+        head_gain=rates,
+        rate_factors=st.none() | st.builds(RateFactors, norms=rates, head=rates),
+        views=st.sampled_from(["one", "mirror", "mirror_shift"]),
+        net=st.none() | st.just("speed_cifar"),
+        data=st.none() | st.just("cifar10"),
     )
 )
 def test_json_brings_back_an_equal_recipe(recipe: Recipe) -> None:
@@ -166,11 +194,32 @@ def test_equal_settings_have_equal_text() -> None:
         ({"schedule": 3}, "schedule 3"),
         ({"optimizer": {"kind": "sgd"}}, "setting 'rate' is missing"),
         ({"batch_size": "many"}, "batch size 'many'"),
+        ({"augmentation": {"kind": "standard", "flip": None}}, "setting 'crop_px' is missing"),
+        ({"whitening": {"kind": "pca"}}, "whitening kind 'pca'. Expected one of patches"),
+        ({"averaging": {"kind": "swa"}}, "averaging kind 'swa'. Expected one of ema, lookahead"),
     ],
 )
 def test_reading_a_recipe_is_strict(change: dict[str, object], text: str) -> None:
     with pytest.raises(RecipeError, match=text):
         Recipe.from_json({**recipes.get("fast").to_json(), **change})
+
+
+def test_a_recipe_from_before_there_were_more_settings() -> None:
+    """Fields that came later have their default where they are missing, and are not written at it."""
+    document = recipes.get("lecture").to_json()
+    assert not {"augmentation", "whitening", "views", "net", "head_gain"} & document.keys()
+    assert Recipe.from_json(document) == recipes.get("lecture")
+    changed = dataclasses.replace(recipes.get("lecture"), views="mirror")
+    assert changed.to_json().keys() - document.keys() == {"views"}
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_ready_recipe_comes_back_and_names_a_net_and_data_that_there_are(name: str) -> None:
+    recipe = recipes.get(name)
+    assert recipe.name == name
+    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+    assert recipe.net is None or recipe.net in nets.names()
+    assert recipe.data is None or recipe.data in sets.BY_NAME
 
 
 @given(n=st.integers(1, 500), batch=st.integers(1, 500), epochs=st.integers(1, 5), partial=st.booleans())

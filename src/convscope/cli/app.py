@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from convscope.cli import data, evaluate, explain, inspect, lecture, nets, predict, train
+from convscope.cli import bench, data, evaluate, explain, inspect, lecture, nets, predict, train, transfer
 from convscope.cli.status import DEBUG_VARIABLE
 
 # rich_markup_mode=None: help is plain text, so `convscope --help` need not load rich.
@@ -23,20 +23,24 @@ _SHORT = {
     "train": "Train a network on images, judge it, keep the run.",
     "evaluate": "Judge a model on images it was not trained on.",
     "predict": "Say what picture files show.",
+    "transfer": "Make a classifier from few pictures and a trained network.",
     "explain": "Look inside a network while it sees a picture.",
     "inspect": "Show a network layer by layer: shapes and costs.",
     "nets": "The networks that come with convscope.",
+    "bench": "How fast this machine trains, and why.",
 }
 for function in (
     train.train,
     evaluate.evaluate,
     predict.predict,
+    transfer.transfer,
     explain.explain,
     inspect.inspect,
     nets.nets,
+    bench.bench,
 ):
     app.command(function.__name__, short_help=_SHORT[function.__name__])(function)
-app.add_typer(data.app, name="data", short_help="The data sets that can be named.")
+app.add_typer(data.app, name="data", short_help="Data sets: which there are, and what is wrong with one.")
 app.add_typer(lecture.app, name="lecture", short_help="The lecture, made again: run, arithmetic, claims.")
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from convscope.cli.options import DataDir, Device, Json, Offline
 from convscope.cli.output import emit_json, say
 from convscope.cli.progress import progress_listener
+
+if TYPE_CHECKING:
+    from convscope.training.events import Listener
 
 
 def evaluate(
@@ -29,7 +32,6 @@ def evaluate(
 ) -> None:
     """Judge a model: accuracy with its 95 % interval, loss, each class, the confusion matrix."""
     from convscope.evaluation import evaluate as evaluate_model
-    from convscope.training.events import Note
 
     with progress_listener() as listener:
         report = evaluate_model(
@@ -39,8 +41,14 @@ def evaluate(
             device=device,
             data_dir=data_dir,
             offline=offline,
-            progress=lambda line: listener(Note(line)),
+            progress=lambda line: _tell(listener, line),
         )
     if as_json:
         return emit_json(report.to_json())
     say(report.render())
+
+
+def _tell(listener: Listener, line: str) -> None:
+    from convscope.training.events import Note  # training is loaded only when there is something to say
+
+    listener(Note(line))

@@ -33,7 +33,7 @@ depth: convolutions and dense layers on the longest path. sees: pixels, side by 
 number of the last map sees. pools: number×window/stride of max-pools, * where windows overlap; sub is
 LeNet-5's sub-sampling, avg or max alone is over the whole map. single, several: the paper's best top-5
 error on ImageNet in %, with one net and with an ensemble. weights: top-1/top-5 accuracy in % of
-torchvision's published weights. --json says what each number is, and its source.
+the published weights. --json says what each number is, and its source.
 """
 
 
@@ -126,6 +126,8 @@ def _percent(fraction: float | None) -> str:
 
 
 def _accuracies(row: Row) -> str:
+    if row.package_top1 is not None:
+        return f"{100 * row.package_top1:.1f}"
     if row.torchvision_top1 is None or row.torchvision_top5 is None:
         return "–"
     return f"{100 * row.torchvision_top1:.1f}/{100 * row.torchvision_top5:.1f}"

@@ -78,9 +78,10 @@ def _write_text(outcome: Prediction | Failure) -> None:
     if isinstance(outcome, Failure):
         say(f"{outcome.path}: cannot be read: {outcome.error}")
     else:
-        others = ", ".join(f"{label} {probability:.3f}" for label, probability in outcome.top[1:])
-        say(
-            f"{outcome.path}: {outcome.label}  {outcome.probability:.3f}"
-            + (f"   ({others})" if others else "")
+        is_unknown = outcome.label != outcome.top[0][0]
+        others = ", ".join(
+            f"{label} {probability:.3f}" for label, probability in outcome.top[0 if is_unknown else 1 :]
         )
+        said = outcome.label if is_unknown else f"{outcome.label}  {outcome.probability:.3f}"
+        say(f"{outcome.path}: {said}" + (f"   ({others})" if others else ""))
     sys.stdout.flush()

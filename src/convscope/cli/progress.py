@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from convscope.training.events import EpochEnd, Event, Listener, Note, Started, Step
+    from convscope.transfer_learning.events import Progress as Moved
 
     EpochText = Callable[[EpochEnd], str]
 
@@ -69,6 +70,9 @@ class PlainLines:
 
     def _step(self, event: Step) -> None:
         self._moving(step_text(event, self._steps), event.step, self._steps)
+
+    def _progress(self, event: Moved) -> None:
+        self._moving(event.text, event.done, event.total)
 
     def _moving(self, text: str, done: int, total: int) -> None:
         """Something that moves on: a download, the steps of training."""

@@ -53,6 +53,9 @@ def train(
     data_dir: DataDir = None,
     offline: Offline = False,
     device: Device = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto (the faster one, by a short trial), float32 or bfloat16.")
+    ] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -76,6 +79,7 @@ def train(
             resume=resume,
             overwrite=overwrite,
             device=device,
+            precision=precision,
             data_dir=data_dir,
             offline=offline,
             size_px=(size, size) if size is not None else None,

@@ -6,6 +6,7 @@ a name, a folder, arrays  ->  load_data / from_arrays  ->  ImageData(train, vali
 from __future__ import annotations
 
 from convscope.data.arrays import from_arrays, lecture_arrays
+from convscope.data.checking import DataReport, check_data
 from convscope.data.download import Transfer
 from convscope.data.image_data import ImageData, Split
 from convscope.data.load import datasets, load_data
@@ -13,10 +14,12 @@ from convscope.data.pictures import read_image
 from convscope.data.preprocessing import Preprocessing
 
 __all__ = [
+    "DataReport",
     "ImageData",
     "Preprocessing",
     "Split",
     "Transfer",
+    "check_data",
     "datasets",
     "from_arrays",
     "lecture_arrays",

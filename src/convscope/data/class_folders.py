@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convscope.data import sets
-from convscope.data.pictures import SUFFIXES
+from convscope.data.pictures import SUFFIXES, is_picture_file
 from convscope.errors import DataError
 
 SPLIT_NAMES = {
@@ -155,7 +155,7 @@ def _picture_files(folder: Path) -> list[Path]:
     """Every picture file below a folder, sorted by path; linked folders, which may be circles, are not entered."""
     files: list[Path] = []
     for entry in _entries(folder):
-        if entry.is_dir():
+        if entry.is_dir() and entry.suffix.lower() not in SUFFIXES:
             files += [] if entry.is_symlink() else _picture_files(entry)
         elif _is_picture(entry):
             files.append(entry)
@@ -176,4 +176,5 @@ def _is_ignored(entry: Path) -> bool:
 
 
 def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES | {""} and path.is_file()
+    """By its name (also a folder or a pipe of that name, which is then skipped, and said), else by its content."""
+    return path.suffix.lower() in SUFFIXES or is_picture_file(path)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 
 from convscope.data.array_types import Bytes, Labels
+from convscope.data.mapped import Rows, is_mapped
 from convscope.data.preprocessing import Preprocessing
 from convscope.data.sampling import stratified_pick
 from convscope.errors import DataError
+
+COPIED_BYTES = 64 * 2**20
+"""Up to this, images chosen from a file are copied to memory; more stay where they are."""
+
+_BYTES_AT_ONCE = 2**24
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +28,8 @@ class Split:
     """One part of the data.
 
     Args:
-        images: uint8 (N, C, H, W), 0 is black.
+        images: uint8 (N, C, H, W), 0 is black. Images from a folder lie in a file (see `mapped`), and of those some
+            that were chosen may be `Rows`, which answer to an index as an array does.
         labels: int64 (N,), positions in the class names.
     """
 
@@ -31,8 +40,28 @@ class Split:
         return len(self.labels)
 
     def take(self, indices: Sequence[int] | Labels) -> Split:
-        """A copy of these images and labels, in this order."""
-        return Split(self.images[indices], self.labels[indices])
+        """These images and labels, in this order: a copy, but of many images that lie in a file `Rows`."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        is_small = len(chosen) * math.prod(self.images.shape[1:]) <= COPIED_BYTES
+        images: Bytes | Rows = self.images
+        if is_small or not is_mapped(images):
+            return Split(images[chosen], self.labels[chosen])
+        rows = images.take(chosen) if isinstance(images, Rows) else Rows(images, chosen)
+        return Split(cast(Bytes, rows), self.labels[chosen])
+
+
+@dataclass(frozen=True, eq=False)
+class _KnownDigest:
+    """A digest, and the very splits and names that it is of: copies of ImageData with others must not use it."""
+
+    digest: str
+    class_names: tuple[str, ...]
+    splits: tuple[Split, ...]
+
+    def is_of(self, data: ImageData) -> bool:
+        mine, others = self.splits, tuple(data.splits.values())
+        same = len(mine) == len(others) and all(a is b for a, b in zip(mine, others, strict=True))
+        return same and self.class_names == data.class_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +77,7 @@ class ImageData:
         origin: one sentence, where the images came from.
         preprocessing: how these images were made, and how pictures must be made that the network shall judge.
         notes: sentences the user should see.
+        known_digest: for `with_known_digest`.
 
     Raises:
         DataError: splits that disagree with each other, with the class names or with the preprocessing.
@@ -61,6 +91,7 @@ class ImageData:
     origin: str
     preprocessing: Preprocessing
     notes: tuple[str, ...] = ()
+    known_digest: _KnownDigest | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         _check_class_names(self.class_names)
@@ -82,12 +113,20 @@ class ImageData:
     @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) over class names, and shape, labels and pixels of every split."""
+        if self.known_digest is not None and self.known_digest.is_of(self):
+            return self.known_digest.digest
         digest = hashlib.sha256(repr(self.class_names).encode())
         for name, split in self.splits.items():
             digest.update(f"|{name} {split.images.shape}|".encode())
             digest.update(np.ascontiguousarray(split.labels, dtype="<i8").data)
-            digest.update(np.ascontiguousarray(split.images).data)
+            at_once = max(1, _BYTES_AT_ONCE // math.prod(split.images.shape[1:]))
+            for start in range(0, len(split), at_once):
+                digest.update(np.ascontiguousarray(split.images[start : start + at_once]).data)
         return digest.hexdigest()
+
+    def with_known_digest(self, digest: str) -> ImageData:
+        """The same data, whose digest need not be computed from the pixels again."""
+        return replace(self, known_digest=_KnownDigest(digest, self.class_names, tuple(self.splits.values())))
 
     def hold_out(self, fraction: float, seed: int) -> ImageData:
         """The same data with a validation split taken from the training split; itself if it has one.

@@ -56,7 +56,8 @@ def load_data(
         offline: never try the network.
         size_px: a side, or (height, width); None keeps a data set's size and brings photos to 64.
         channels: 1 or 3; None keeps what the data have.
-        progress: receives a line for every thing worth saying; a download's are `Transfer`, with bytes.
+        progress: receives a line for every thing worth saying; a download's, and those of pictures being
+            decoded, are `Transfer`, with bytes.
 
     Raises:
         DataError: unknown name, no such folder, wrong files, no network; the message says what to do.

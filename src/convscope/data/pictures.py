@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,59 +13,122 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from convscope.data import hazards
 from convscope.data.array_types import Bytes
-from convscope.data.colours import is_gray
+from convscope.data.colours import is_gray, is_turned
+from convscope.data.hazards import MAX_PIXELS
 from convscope.data.preprocessing import Preprocessing
+from convscope.data.signatures import CAMERA_RAW_SUFFIXES, FOREIGN_SUFFIXES, is_picture, what_it_is
 from convscope.errors import DataError
 
-MAX_PIXELS = 89_478_485
-"""Larger pictures are refused by their header, before memory is taken. Source: Pillow's MAX_IMAGE_PIXELS."""
+__all__ = ["MAX_PIXELS", "SUFFIXES", "Header", "decode", "header", "opened", "read_image", "reason"]
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "DIB", "TGA", "ICO", "JPEG2000")
 """Formats that are only pixels. Others start programs (EPS) or are drawings."""
 
 # fmt: off
-SUFFIXES = frozenset({
+READ_SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib",
-    ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".tga", ".ico", ".jp2", ".j2k",
+    ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".avif", ".tga", ".ico", ".jp2", ".j2k",
 })
 # fmt: on
+SUFFIXES = READ_SUFFIXES | FOREIGN_SUFFIXES
+"""Names that a person takes for pictures. The content decides what is read; the others are skipped, and said."""
+
+_LARGE_PIXELS = 2**24
+_ONE_LARGE_PICTURE = threading.Lock()  # as many at once as there are threads would take gigabytes
+
+_PIXELS_PER_BYTE = {"BMP": 8, "DIB": 8, "PPM": 8, "TGA": 128}
+"""The most that these simple formats can hold: one bit a pixel, or runs of 128."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a picture file says of itself before its pixels are decoded: (width, height) and colour."""
+    """What a picture file says of itself before its pixels are decoded.
+
+    Args:
+        size: (width, height), upright.
+        is_gray: no colour.
+        format: the format by content, as Pillow names it.
+        has_more: an animation or a file of several pages; only the first picture is read.
+    """
 
     size: tuple[int, int]
     is_gray: bool
+    format: str = ""
+    has_more: bool = False
 
 
-def read_image(path: str | os.PathLike[str], preprocessing: Preprocessing) -> Bytes:
+def read_image(path: str | os.PathLike[str], preprocessing: Preprocessing, *, salvage: bool = False) -> Bytes:
     """Pixels of one picture file, uint8 (C, H, W), made as the preprocessing says.
 
-    A JPEG at least four times larger than needed is decoded at half size or less, never below twice the size
-    needed. Of an animation, the first picture counts. The file is only read.
+    The content decides the format, not the name. EXIF orientation is applied, transparency lies on white, and of
+    an animation or several pages the first picture counts. A JPEG at least four times larger than needed is
+    decoded at half size or less, never below twice the size needed. The file is only read.
+
+    Args:
+        path: the file.
+        preprocessing: size, channels, fit.
+        salvage: read what a damaged file still holds; what is lost stays blank.
 
     Raises:
         DataError: missing, empty, damaged, no picture, or too large; the message says which.
     """
     path = Path(path)
     with _reasons(path), refusing_bombs():
-        return decode(path, preprocessing)
+        return decode(path, preprocessing, salvage=salvage)
 
 
-def decode(path: Path, preprocessing: Preprocessing) -> Bytes:
+def decode(path: Path, preprocessing: Preprocessing, *, salvage: bool = False) -> Bytes:
     """`read_image` for those who call it from many threads inside `refusing_bombs`."""
-    with _opened(path) as picture:
-        side = 2 * max(preprocessing.size_px)
-        picture.draft(None, (side, side))  # None keeps the mode
+    side = 2 * max(preprocessing.size_px)
+    with opened(path, smallest_px=side, salvage=salvage) as (_, picture):
         return preprocessing.pixels(picture)
 
 
 def header(path: Path) -> Header:
-    """Size and colour without decoding the pixels."""
-    with _opened(path) as picture:
-        return Header(picture.size, is_gray(picture.mode))
+    """Size, colour and format without decoding the pixels."""
+    with _identified(path) as (found, _):
+        return found
+
+
+@contextlib.contextmanager
+def opened(
+    path: Path, *, smallest_px: int | None = None, longer_px: int | None = None, salvage: bool = False
+) -> Iterator[tuple[Header, Image.Image]]:
+    """A picture's header, and the picture with its pixels loaded, of any mode, not yet upright.
+
+    Args:
+        path: the file.
+        smallest_px: a JPEG may come at a half, a quarter or an eighth of its size, both sides at least this.
+        longer_px: likewise, the longer side at least this.
+        salvage: take what a damaged file still holds.
+
+    Raises:
+        Exception: whatever the checks and Pillow's decoders raise; `reason` puts it into words.
+    """
+    with _identified(path) as (found, picture):
+        if smallest_px is not None:
+            picture.draft(None, (smallest_px, smallest_px))  # None keeps the mode
+        elif longer_px is not None:
+            longer = max(picture.size)
+            picture.draft(
+                None, (-(-picture.width * longer_px // longer), -(-picture.height * longer_px // longer))
+            )
+        is_large = picture.width * picture.height > _LARGE_PIXELS
+        with _ONE_LARGE_PICTURE if is_large else contextlib.nullcontext():
+            _load(picture, salvage)
+            yield found, picture
+
+
+def is_picture_file(path: Path) -> bool:
+    """Whether a file is a picture by its first bytes, whatever its name."""
+    try:
+        hazards.check_file(path)
+        with path.open("rb") as stream:
+            return is_picture(stream.read(12))
+    except (OSError, DataError):
+        return False
 
 
 def reason(error: Exception, path: Path) -> str:
@@ -77,22 +141,25 @@ def reason(error: Exception, path: Path) -> str:
         return "it is a folder"
     if isinstance(error, PermissionError):
         return "permission denied"
-    if path.is_file() and path.stat().st_size == 0:
-        return "the file is empty"
     if isinstance(error, UnidentifiedImageError):
-        return "not a picture in a format that is read here"
+        return _unidentified(path)
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         return f"larger than {MAX_PIXELS:,} pixels"
-    return f"damaged ({str(error)[:200]})"
+    if isinstance(error, MemoryError):
+        return "the memory is not enough for it"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"the system cannot read it ({error.strerror})"
+    return _damage(str(error))
 
 
 @contextlib.contextmanager
 def refusing_bombs() -> Iterator[None]:
-    """Inside, Pillow refuses pictures of more than MAX_PIXELS by their header, instead of warning.
+    """Inside, Pillow refuses pictures of more than MAX_PIXELS, and keeps its other remarks to itself.
 
     The list of warning filters belongs to the process: enter this before starting threads.
     """
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
 
@@ -108,11 +175,89 @@ def _reasons(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    with Image.open(path, formats=_available_formats()) as picture:
-        if picture.width * picture.height > MAX_PIXELS:
-            raise Image.DecompressionBombError
-        yield picture
+def _identified(path: Path) -> Iterator[tuple[Header, Image.Image]]:
+    """A picture whose file has been checked and whose header Pillow has read.
+
+    Pillow gets a stream, not a name: by name it would map plain files into memory, and a file that another
+    program shortens meanwhile would then end this process.
+    """
+    file_bytes = hazards.check_file(path)
+    with path.open("rb") as stream:
+        has_more = hazards.check_content(stream, file_bytes)
+        with Image.open(stream, formats=_formats(path)) as picture:
+            _check_picture(picture, path, file_bytes)
+            yield _header(picture, has_more), picture
+
+
+def _header(picture: Image.Image, has_more: bool) -> Header:
+    """What a phone's JPEG carries besides its photo (MPO) is no second picture."""
+    width, height = picture.size
+    size = (height, width) if is_turned(picture) else (width, height)
+    if picture.format not in ("GIF", "MPO"):  # of a GIF, Pillow would decode two pictures to find out
+        has_more = bool(getattr(picture, "is_animated", False))
+    return Header(size, is_gray(picture.mode), picture.format or "", has_more)
+
+
+def _check_picture(picture: Image.Image, path: Path, file_bytes: int) -> None:
+    is_packed = picture.info.get("compression", 0) not in (0, "raw")
+    per_byte = MAX_PIXELS if is_packed else _PIXELS_PER_BYTE.get(picture.format or "", MAX_PIXELS)
+    hazards.check_promise(*picture.size, file_bytes, per_byte * file_bytes)
+    if picture.format == "TIFF" and path.suffix.lower() in CAMERA_RAW_SUFFIXES:
+        raise DataError("a camera's raw file, of which only a small preview could be read")
+
+
+def _load(picture: Image.Image, salvage: bool) -> None:
+    """Decode; with `salvage`, keep what was decoded before the damage."""
+    try:
+        picture.load()
+    except Exception:
+        if not salvage or picture.format in ("WEBP", "AVIF", "JPEG2000"):  # all or nothing
+            raise
+        setattr(picture, "tile", [])  # noqa: B010 - nothing is left to decode; not every picture has one
+        if not _holds_something(picture):
+            raise
+
+
+def _holds_something(picture: Image.Image) -> bool:
+    try:
+        return picture.getbbox(alpha_only=False) is not None
+    except Exception:  # no memory was taken for it yet
+        return False
+
+
+def _unidentified(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return what_it_is(stream.read(512))
+    except OSError:
+        return what_it_is(b"")
+
+
+_DAMAGE = {
+    "truncated": "damaged: the file ends before the picture does",
+    "broken data stream": "damaged: its data cannot be decoded",
+    "unrecognized data stream": "damaged: its data cannot be decoded",
+    "broken PNG file": "damaged: a part of the PNG file is not what its checksum says",
+    "decoder error": "damaged: its data cannot be decoded",
+    "too large for": "text or profiles beside the picture that would exhaust memory",
+}
+"""Words for what Pillow says, found by a part of its message."""
+
+
+def _damage(message: str) -> str:
+    for part, words in _DAMAGE.items():
+        if part.lower() in message.lower():
+            return words
+    return f"damaged ({message[:200]})"
+
+
+_BY_NAME_ONLY = {"TGA": ".tga", "DIB": ".dib"}
+"""Formats that any bytes may look like: they count only under their own name."""
+
+
+def _formats(path: Path) -> tuple[str, ...]:
+    suffix = path.suffix.lower()
+    return tuple(name for name in _available_formats() if _BY_NAME_ONLY.get(name, suffix) == suffix)
 
 
 @functools.cache

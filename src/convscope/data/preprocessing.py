@@ -6,7 +6,7 @@ picture -> upright, 8 bit, gray or RGB -> `size_px` by `fit` -> uint8 (C, H, W) 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 
 Fit = Literal["squash", "crop", "pad"]
 Resampling = Literal["bilinear", "bicubic", "nearest"]
+Views = Literal["one", "mirror", "mirror_shift"]
+
+VIEWS: tuple[str, ...] = get_args(Views)
 
 MAX_SIZE_PX = 8192
 MAX_CHANNELS = 64
 _MODES = {1: "L", 3: "RGB"}
+_ADDED: dict[str, object] = {"crop_share": 1.0, "views": "one"}  # fields younger than the first files
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -46,6 +50,8 @@ class Preprocessing:
         mean: one number a channel, subtracted after division by 255.
         std: one positive number a channel, divided by after that.
         crop_share: with `crop`, the share of the picture's short side that is kept, in (0, 1]; 1 keeps all of it.
+        views: as how many pictures one is judged: `one`; `mirror`, also left and right swapped; or `mirror_shift`, both
+            of these also moved by one pixel, up-left and down-right. The scores are averaged.
 
     Raises:
         DataError: a field is of the wrong type, out of bounds or of the wrong length.
@@ -62,6 +68,7 @@ class Preprocessing:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     crop_share: float = 1.0
+    views: Views = "one"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size_px", _whole_pair("size_px", self.size_px))
@@ -72,6 +79,7 @@ class Preprocessing:
             raise _wrong("antialias", self.antialias, "true or false")
         object.__setattr__(self, "mean", _numbers("mean", self.mean, self.channels, 0.0))
         object.__setattr__(self, "std", _numbers("std", self.std, self.channels, 1.0))
+        _check_choice("views", self.views, VIEWS)
         if min(self.std) <= 1e-6:
             raise _wrong("std", list(self.std), "numbers above 0.000001")
         if not _is_plain_number(self.crop_share) or not 0.01 <= self.crop_share <= 1:
@@ -89,8 +97,9 @@ class Preprocessing:
     def to_json(self) -> dict[str, Any]:
         """A dictionary of JSON types; `Preprocessing.from_json` reads it back to an equal value."""
         fields = dataclasses.asdict(self)
-        if self.crop_share == 1:
-            del fields["crop_share"]  # as in files written before there was one
+        for name, default in _ADDED.items():
+            if fields[name] == default:
+                del fields[name]  # as in files written before there was one
         return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
 
     @classmethod
@@ -108,7 +117,7 @@ class Preprocessing:
                 raise DataError(
                     f"unknown preprocessing key {key!r}", ", ".join(names), did_you_mean(str(key), names)
                 )
-        missing = [name for name in names if name not in values and name != "crop_share"]
+        missing = [name for name in names if name not in values and name not in _ADDED]
         if missing:
             raise DataError(f"preprocessing without {', '.join(missing)}", "all of " + ", ".join(names))
         return cls(**values)
@@ -142,6 +151,20 @@ class Preprocessing:
             scaled.new_tensor(self.std).view(shape)
         )
 
+    def seen(self, images: Tensor) -> Iterator[tuple[float, Tensor]]:
+        """The views of images (N, C, H, W), of any type, each with its share of the score; the shares add up to 1.
+
+        Half of the score is that of the pictures where they are, half that of the two moved ones; what comes in at
+        the border is mirrored. Source: K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024.
+        """
+        if self.views == "one":
+            yield 1.0, images
+        elif self.views == "mirror":
+            yield from ((0.5, view) for view in (images, images.flip(3)))
+        else:
+            for share, moved in ((0.5, images), (0.25, _moved(images, -1)), (0.25, _moved(images, 1))):
+                yield from ((share / 2, view) for view in (moved, moved.flip(3)))
+
     def _resized(self, picture: Image.Image) -> Image.Image:
         height, width = self.size_px
         if picture.size == (
@@ -172,6 +195,18 @@ class Preprocessing:
             return picture.resize((width, height), resampling, box=box)
         # resize() always antialiases; an affine map samples the filter at its own width.
         return picture.transform((width, height), Image.Transform.EXTENT, box, resampling)
+
+
+def _moved(images: Tensor, by: int) -> Tensor:
+    """Images (N, C, H, W) whose pixel (i, j) is the old (i + by, j + by), mirrored at the border; `by` is ±1."""
+    height, width = images.shape[2:]
+    return images[:, :, _places(height, by)][:, :, :, _places(width, by)]
+
+
+def _places(size: int, by: int) -> list[int]:
+    """i + by for i in 0 … size − 1, mirrored at the border, which stands once."""
+    last = size - 1
+    return [last - abs(last - abs(i + by)) if last else 0 for i in range(size)]
 
 
 def _centre(

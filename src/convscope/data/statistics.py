@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 import numpy as np
 
 from convscope.data.array_types import Bytes
 
-_IMAGES_AT_ONCE = 1024
+_BYTES_AT_ONCE = 1 << 20
+_PIXELS_A_ROW = 256
+"""256 squares of at most 255² add up to less than 2²⁴, so that float32 holds every sum of a row exactly."""
 
 
 def mean_and_std(images: Bytes) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -23,20 +25,29 @@ def mean_and_std(images: Bytes) -> tuple[tuple[float, ...], tuple[float, ...]]:
     >>> mean_and_std(np.array([[[[0, 255]]]], dtype=np.uint8))
     ((0.5,), (0.5,))
     """
-    pairs = [_of_counts(_counts(images, channel)) for channel in range(images.shape[1])]
+    count = len(images) * math.prod(images.shape[2:])
+    pairs = [_of_sums(count, *sums) for sums in _sums(images)]
     return tuple(mean for mean, _ in pairs), tuple(std for _, std in pairs)
 
 
-def _counts(images: Bytes, channel: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """How often each of the 256 values occurs in a channel."""
-    counts = np.zeros(256, dtype=np.int64)
-    for start in range(0, len(images), _IMAGES_AT_ONCE):
-        counts += np.bincount(images[start : start + _IMAGES_AT_ONCE, channel].ravel(), minlength=256)
-    return counts
+def _sums(images: Bytes) -> list[tuple[int, int]]:
+    """For each channel, the sum of all pixels and of their squares."""
+    channels, pixels = images.shape[1], math.prod(images.shape[2:])
+    at_once = max(1, _BYTES_AT_ONCE // (channels * pixels))
+    rows = -(-pixels // _PIXELS_A_ROW)
+    padded = np.zeros((at_once, channels, rows * _PIXELS_A_ROW), dtype=np.float32)  # zeros add nothing
+    ones, totals = np.ones(_PIXELS_A_ROW, dtype=np.float32), np.zeros((channels, 2))
+    for start in range(0, len(images), at_once):
+        chunk = images[start : start + at_once]
+        padded[: len(chunk), :, :pixels] = chunk.reshape(len(chunk), channels, pixels)
+        split = padded[: len(chunk)].reshape(len(chunk), channels, rows, _PIXELS_A_ROW)
+        sums, squares = split @ ones, np.einsum("ncrp,ncrp->ncr", split, split)
+        totals[:, 0] += sums.sum((0, 2), dtype=np.float64)  # whole numbers below 2⁵³: exact
+        totals[:, 1] += squares.sum((0, 2), dtype=np.float64)
+    return [(int(total), int(of_squares)) for total, of_squares in totals]
 
 
-def _of_counts(counts: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[float, float]:
-    values = np.arange(256) / 255
-    mean = float((counts * values).sum() / counts.sum())
-    std = float(np.sqrt((counts * (values - mean) ** 2).sum() / counts.sum()))
+def _of_sums(count: int, total: int, of_squares: int) -> tuple[float, float]:
+    mean = total / (255 * count)
+    std = math.sqrt(count * of_squares - total**2) / (255 * count)  # in whole numbers: nothing cancels
     return round(mean, 6), round(std, 6) if std > 1e-5 else 1.0

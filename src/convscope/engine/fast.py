@@ -4,98 +4,251 @@ Every rewrite lives here and nowhere else. These change no result, forward or ba
 
 * relu then max-pool → max-pool then relu: the larger of two numbers stays the larger, and relu touches less data;
 * response normalisation: its sum over neighbouring maps as a 1×1 convolution, 3 to 5 times faster;
-* maps lie in memory pixel by pixel ("channels last"), which convolutions on CPU and GPU read faster.
+* maps lie in memory pixel by pixel ("channels last"), which convolutions on CPU and GPU read faster;
+* neighbours joined into one pass over memory, where there are compiled kernels: pool, relu and dropout; norm, shortcut
+  and relu; convolution and relu.
+
+In bfloat16 maps and the copies of the weights that a step works with have 8 bits of mantissa; sums, norms, the loss,
+the weights themselves and their gradients stay float32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from convscope.reference.modules import Auxiliary, Branches, PaddedMaxPool2d, Residual, ResponseNorm, Row
+from convscope.engine.graphs import Recorded
+from convscope.engine.kernels import library
+from convscope.reference.modules import (
+    Auxiliary,
+    Branches,
+    Dropout,
+    GlobalPool,
+    LpPool,
+    PaddedConv2d,
+    PaddedMaxPool2d,
+    Residual,
+    ResponseNorm,
+    Row,
+)
 
 if TYPE_CHECKING:
+    from convscope.engine.kernels.operations import Drop, Kernels
+    from convscope.engine.plan import Plan
     from convscope.engine.random import Draw
     from convscope.layers import lrn
     from convscope.reference import Network
 
 Outputs = list[tuple[float, Tensor]]  # weight and scores of each training-only output
 Operation = Callable[[Tensor, Outputs | None], Tensor]
+MaxPool = nn.MaxPool2d | PaddedMaxPool2d
+Kind = TypeVar("Kind", bound=nn.Module)
+MOST_PLACES = 254
+"""A winner's place in its window is a byte, and 255 says that there is none."""
 
 
-def fast(module: Network) -> Fast:
+def fast(module: Network, plan: Plan | None = None) -> Fast:
     """The fast form of a reference network: same scores, same gradients, the very same Parameter objects.
 
     The reference's convolution weights are laid out pixel by pixel in memory; their values and shapes stay.
+
+    Args:
+        module: the reference.
+        plan: precision, and whether the compiled kernels run, or on a GPU recorded steps; None is float32 (or what
+            the images are) without either.
 
     >>> from convscope.net import Net
     >>> reference = Net.parse("flatten, dense(classes)").build((1, 4, 4))
     >>> next(fast(reference).parameters()) is next(reference.parameters())
     True
     """
-    return Fast(module)
+    return Fast(module, arithmetic_of(plan))
+
+
+@dataclass(frozen=True, eq=False)
+class Arithmetic:
+    """In which numbers a fast form works (None: in those it is given), with which kernels, if any, with which for 3×3
+    convolutions, and whether its training steps are recorded and replayed on a GPU."""
+
+    dtype: torch.dtype | None = None
+    kernels: Kernels | None = None
+    winograd: Kernels | None = None
+    recorded: bool = False
+
+    def entering(self, images: Tensor) -> Tensor:
+        """Images as the operations take them."""
+        return images.to(self.dtype or images.dtype, memory_format=torch.channels_last)
+
+    def leaving(self, scores: Tensor) -> Tensor:
+        """Scores as the loss takes them."""
+        return scores.float() if self.dtype else scores
+
+
+def arithmetic_of(plan: Plan | None) -> Arithmetic:
+    """What a plan says of precision and kernels."""
+    if plan is None:
+        return Arithmetic()
+    on_cpu = plan.compiled and plan.device == "cpu"
+    return Arithmetic(
+        torch.bfloat16 if plan.precision == "bfloat16" else None,
+        kernels=_kernels("kernels") if on_cpu else None,
+        winograd=_kernels("winograd") if on_cpu and plan.convolution == "winograd" else None,
+        recorded=plan.compiled and plan.device == "cuda",
+    )
+
+
+def _kernels(name: str) -> Kernels | None:
+    built = library.load(name)
+    if built.library is None:
+        return None
+    from convscope.engine.kernels.operations import Kernels
+
+    return Kernels(built.library)
 
 
 class Fast(nn.Module):
     """What `fast` returns: called like the reference, with images (N, C, H, W) for scores (N, K)."""
 
-    def __init__(self, reference: Network) -> None:
+    def __init__(self, reference: Network, arithmetic: Arithmetic) -> None:
         super().__init__()
         self.reference = reference.to(memory_format=torch.channels_last)
-        self._operation = _in_a_row(reference, reference.scored)
+        self.arithmetic = arithmetic
+        self._operation = _Assembly(arithmetic).in_a_row(reference, reference.scored)
+        self._weights = [module.weight for module in reference.modules() if isinstance(module, Auxiliary)]
+        self._train: Callable[[Tensor], tuple[Tensor, ...]] = self._every_output
+        if arithmetic.recorded:
+            self._train = Recorded(reference, self._every_output, torch.cuda.make_graphed_callables)
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (N, K) of float images (N, C, H, W)."""
-        return self._operation(images.contiguous(memory_format=torch.channels_last), None)
+        return self.arithmetic.leaving(self._operation(self.arithmetic.entering(images), None))
 
     def training_forward(self, images: Tensor) -> tuple[Tensor, Outputs]:
         """The scores, and for each training-only output its weight and its scores (N, K)."""
+        scores, *more = self._train(images)
+        return scores, list(zip(self._weights, more, strict=True))
+
+    def _every_output(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The scores and those of each training-only output."""
         outputs: Outputs = []
-        return self._operation(images.contiguous(memory_format=torch.channels_last), outputs), outputs
+        scores = self._operation(self.arithmetic.entering(images), outputs)
+        return tuple(self.arithmetic.leaving(each) for each in (scores, *(more for _, more in outputs)))
 
     def set_draw(self, draw: Draw | None) -> None:
         """Where dropout takes its random numbers from, as `Network.set_draw`."""
         self.reference.set_draw(draw)
 
 
-def _in_a_row(row: Row, names: Sequence[str]) -> Operation:
-    """One operation for the named modules of a row, in the order that is fast."""
-    operations = [_operation(module) for module in _pool_first([row.get_submodule(name) for name in names])]
+@dataclass(frozen=True)
+class _Assembly:
+    """Puts operations together from modules."""
 
-    def run(images: Tensor, outputs: Outputs | None) -> Tensor:
-        for operation in operations:
-            images = operation(images, outputs)
-        return images
+    arithmetic: Arithmetic
 
-    return run
+    @property
+    def kernels(self) -> Kernels | None:
+        return self.arithmetic.kernels
+
+    def in_a_row(self, row: Row, names: Sequence[str]) -> Operation:
+        """One operation for the named modules of a row."""
+        return _chained(self.operations([row.get_submodule(name) for name in names]))
+
+    def operations(self, modules: list[nn.Module]) -> list[Operation]:
+        """The operations of modules in a row, in the order that is fast, neighbours joined where they can be."""
+        rest = deque(_pool_first(modules))
+        found = []
+        while rest:
+            found.append(self._next(rest))
+        return found
+
+    def _next(self, rest: deque[nn.Module]) -> Operation:
+        """Take the next module, and those behind it that run in the same pass."""
+        module = rest.popleft()
+        if isinstance(module, Residual):
+            return self._residual(module, _taken(rest, nn.ReLU) is not None)
+        if isinstance(module, Row):
+            return self._composite(module)
+        if self.kernels is None:
+            return _alone(module)
+        return self._joined(module, rest, self.kernels)
+
+    def _joined(self, module: nn.Module, rest: deque[nn.Module], kernels: Kernels) -> Operation:
+        """With kernels: one operation for a module and its followers."""
+        if isinstance(module, nn.Conv2d):
+            return _convolution(module, _taken(rest, nn.ReLU) is not None, kernels, self.arithmetic.winograd)
+        if isinstance(module, nn.BatchNorm2d):
+            run = _norm(module, _taken(rest, nn.ReLU) is not None, kernels)
+            return lambda maps, _: run(maps, None)
+        if isinstance(module, MaxPool) and _places(module) <= MOST_PLACES:
+            return _pool(module, _taken(rest, nn.ReLU) is not None, _taken(rest, Dropout), kernels)
+        if isinstance(module, nn.ReLU):
+            return _relu_dropout(True, _taken(rest, Dropout), kernels)
+        if isinstance(module, Dropout):
+            return _relu_dropout(False, module, kernels)
+        if isinstance(module, nn.Flatten):
+            return _flatten(module, kernels)
+        return _alone(module)
+
+    def _composite(self, module: Row) -> Operation:
+        paths = [self.in_a_row(module, names) for names in module.paths]
+        if isinstance(module, Branches):
+            return lambda images, outputs: torch.cat([path(images, outputs) for path in paths], dim=1)
+        if isinstance(module, Auxiliary):
+            return _auxiliary(module, paths[0])
+        return paths[0]
+
+    def _residual(self, module: Residual, relu: bool) -> Operation:
+        """F(x) + shortcut(x), then relu; with kernels in the pass of the norm that F ends in."""
+        modules = [module.get_submodule(name) for name in module.paths[0]]
+        shortcut = self._shortcut(module)
+        if self.kernels is None or not modules or not isinstance(modules[-1], nn.BatchNorm2d):
+            path = _chained(self.operations(modules))
+            return lambda maps, outputs: _rectified(path(maps, outputs) + shortcut(maps, None), relu)
+        before, last = _chained(self.operations(modules[:-1])), _norm(modules[-1], relu, self.kernels)
+        return lambda maps, outputs: last(before(maps, outputs), shortcut(maps, None))
+
+    def _shortcut(self, module: Residual) -> Operation:
+        if module.kind == "projection":
+            return _chained(self.operations([module.projection, module.projection_norm]))
+        return lambda maps, _: module.shortcut(maps)
+
+
+# ---- the order of modules ---------------------------------------------------------------------------------
 
 
 def _pool_first(modules: list[nn.Module]) -> list[nn.Module]:
     """Every relu that stands right before a max-pool moved behind it."""
     ordered = list(modules)
     for i in range(len(ordered) - 1):
-        if isinstance(ordered[i], nn.ReLU) and isinstance(ordered[i + 1], nn.MaxPool2d | PaddedMaxPool2d):
+        if isinstance(ordered[i], nn.ReLU) and isinstance(ordered[i + 1], MaxPool):
             ordered[i], ordered[i + 1] = ordered[i + 1], ordered[i]
     return ordered
 
 
-def _operation(module: nn.Module) -> Operation:
-    if isinstance(module, ResponseNorm):
-        return lambda images, _: _response_norm(images, module.layer)
-    if not isinstance(module, Row):
-        return lambda images, _: module(images)
-    paths = [_in_a_row(module, names) for names in module.paths]
-    if isinstance(module, Residual):
-        return lambda images, outputs: paths[0](images, outputs) + module.shortcut(images)
-    if isinstance(module, Branches):
-        return lambda images, outputs: torch.cat([path(images, outputs) for path in paths], dim=1)
-    if isinstance(module, Auxiliary):
-        return _auxiliary(module, paths[0])
-    return paths[0]
+def _taken(rest: deque[nn.Module], kind: type[Kind]) -> Kind | None:
+    """The next module, taken away, if it is of this kind."""
+    module = rest[0] if rest else None
+    if not isinstance(module, kind):
+        return None
+    rest.popleft()
+    return module
+
+
+def _chained(operations: Iterable[Operation]) -> Operation:
+    steps = tuple(operations)
+
+    def run(images: Tensor, outputs: Outputs | None) -> Tensor:
+        for step in steps:
+            images = step(images, outputs)
+        return images
+
+    return run
 
 
 def _auxiliary(module: Auxiliary, path: Operation) -> Operation:
@@ -105,6 +258,51 @@ def _auxiliary(module: Auxiliary, path: Operation) -> Operation:
         return images
 
     return run
+
+
+def _rectified(maps: Tensor, relu: bool) -> Tensor:
+    return maps.relu_() if relu else maps
+
+
+# ---- one module with torch's operations -------------------------------------------------------------------
+
+
+def _alone(module: nn.Module) -> Operation:
+    """A module in the numbers it is given; its own numbers are cast, or where it would lose too much, the images."""
+    if isinstance(module, ResponseNorm):
+        return lambda images, _: _in_float32(images, lambda wide: _response_norm(wide, module.layer))
+    if isinstance(module, nn.Conv2d):
+        return lambda images, _: _convolved(images, module)
+    if isinstance(module, nn.Linear):
+        return lambda images, _: functional.linear(images, *_cast(module, images.dtype))
+    if isinstance(module, LpPool | GlobalPool) or _has_other_numbers(module):
+        return lambda images, _: _in_float32(images, module)
+    return lambda images, _: module(images)
+
+
+def _has_other_numbers(module: nn.Module) -> bool:
+    """Whether it has parameters or buffers; torch's batch norms take maps of another precision than their own."""
+    has_some = any(True for _ in (*module.parameters(), *module.buffers()))
+    return has_some and not isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
+
+
+def _in_float32(images: Tensor, work: Callable[[Tensor], Tensor]) -> Tensor:
+    return work(images.float()).to(images.dtype) if images.dtype == torch.bfloat16 else work(images)
+
+
+def _convolved(images: Tensor, module: nn.Conv2d) -> Tensor:
+    weight, bias = _cast(module, images.dtype)
+    return functional.conv2d(
+        _bordered(images, module), weight, bias, module.stride, module.padding, module.dilation, module.groups
+    )
+
+
+def _bordered(images: Tensor, module: nn.Conv2d) -> Tensor:
+    return functional.pad(images, module.sides) if isinstance(module, PaddedConv2d) else images
+
+
+def _cast(module: nn.Conv2d | nn.Linear, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    return module.weight.to(dtype), None if module.bias is None else module.bias.to(dtype)
 
 
 def _response_norm(images: Tensor, layer: lrn) -> Tensor:
@@ -117,3 +315,123 @@ def _response_norm(images: Tensor, layer: lrn) -> Tensor:
     band = (near & (group[None, :] == group[:, None])).to(images.dtype) * layer.alpha
     sums = functional.conv2d(images * images, band[:, :, None, None], images.new_full((maps,), layer.k))
     return images * sums.pow(-layer.beta)
+
+
+# ---- several modules in one pass, with kernels ------------------------------------------------------------
+
+
+def _convolution(module: nn.Conv2d, relu: bool, kernels: Kernels, winograd: Kernels | None) -> Operation:
+    from convscope.engine.kernels import operations, winograd_operations
+
+    stride, dilation = _pair(module.stride), _pair(module.dilation)
+    by = operations.Convolving(stride, _pair(module.padding), dilation, module.groups)
+
+    def run(maps: Tensor, _: Outputs | None) -> Tensor:
+        maps, weight, bias = _bordered(maps, module), module.weight, module.bias
+        if winograd is not None and winograd_operations.suits(maps, weight, by):
+            return winograd_operations.convolve(maps, weight, bias, by, relu, winograd)
+        return operations.convolve(maps, weight, bias, by, relu, kernels)
+
+    return run
+
+
+def _norm(module: nn.BatchNorm2d, relu: bool, kernels: Kernels) -> Callable[[Tensor, Tensor | None], Tensor]:
+    """Norm, shortcut and relu in one pass; a norm that does not learn from this batch is left to torch."""
+    from convscope.engine.kernels import operations
+
+    def run(maps: Tensor, shortcut: Tensor | None) -> Tensor:
+        momentum = module.momentum
+        if not module.training or momentum is None or module.running_mean is None:
+            normed = module(maps)
+            return _rectified(normed if shortcut is None else normed + shortcut, relu)
+        out, mean, variance = operations.norm(
+            maps, module.weight, module.bias, shortcut, module.eps, relu, kernels
+        )
+        _remember(module, mean, variance, maps.numel() // maps.shape[1], momentum)
+        return out
+
+    return run
+
+
+@torch.no_grad()
+def _remember(module: nn.BatchNorm2d, mean: Tensor, variance: Tensor, numbers: int, momentum: float) -> None:
+    """The running mean and the running unbiased variance, as torch keeps them."""
+    assert module.running_mean is not None
+    assert module.running_var is not None
+    assert module.num_batches_tracked is not None
+    module.num_batches_tracked.add_(1)
+    module.running_mean.lerp_(mean, momentum)
+    module.running_var.lerp_(variance * (numbers / max(numbers - 1, 1)), momentum)
+
+
+def _pool(module: MaxPool, relu: bool, dropout: Dropout | None, kernels: Kernels) -> Operation:
+    from convscope.engine.kernels import operations
+
+    def run(maps: Tensor, _: Outputs | None) -> Tensor:
+        pooling = operations.Pooling(*_window(module), _pooled_size(module, maps))
+        return operations.pool(maps, pooling, relu, _drop(dropout, maps), kernels)
+
+    return run
+
+
+def _window(module: MaxPool) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Size, step and border before the map, each (rows, columns)."""
+    if isinstance(module, PaddedMaxPool2d):
+        return module.extent, module.step, (module.sides[2], module.sides[0])
+    return _pair(module.kernel_size), _pair(module.stride), _pair(module.padding)
+
+
+def _pooled_size(module: MaxPool, maps: Tensor) -> tuple[int, int]:
+    """(rows, columns) of the output, by torch's shape rule."""
+    window, stride, border = _window(module)
+    ceil = bool(getattr(module, "ceil_mode", False))
+    sides = 2 * border[0], 2 * border[1]
+    if isinstance(module, PaddedMaxPool2d):
+        sides = module.sides[2] + module.sides[3], module.sides[0] + module.sides[1]
+    rows, columns = (
+        _windows(maps.shape[2 + i], sides[i], border[i], window[i], stride[i], ceil) for i in (0, 1)
+    )
+    return rows, columns
+
+
+def _windows(size: int, sides: int, before: int, window: int, stride: int, ceil: bool) -> int:
+    """How many windows lie along one side; with `ceil` a last one may stick out if it starts inside the map."""
+    count = (size + sides - window + (stride - 1 if ceil else 0)) // stride + 1
+    return count - 1 if ceil and (count - 1) * stride >= size + before else count
+
+
+def _places(module: MaxPool) -> int:
+    rows, columns = _window(module)[0]
+    return rows * columns
+
+
+def _relu_dropout(relu: bool, dropout: Dropout | None, kernels: Kernels) -> Operation:
+    from convscope.engine.kernels import operations
+
+    def run(numbers: Tensor, _: Outputs | None) -> Tensor:
+        drop = _drop(dropout, numbers)
+        return operations.relu_dropout(numbers, relu, drop, kernels) if relu or drop else numbers
+
+    return run
+
+
+def _drop(dropout: Dropout | None, like: Tensor) -> Drop | None:
+    """This step's dropout; without a counter the samples' hashes come from torch's generator."""
+    from convscope.engine.kernels.operations import Drop
+
+    if dropout is None or not dropout.training or dropout.rate == 0.0:
+        return None
+    if dropout.draw is None:
+        return Drop(torch.randint(-(2**31), 2**31, (len(like),), dtype=torch.int32), dropout.rate)
+    return Drop(dropout.draw.rows(dropout.key, like.device), dropout.rate)
+
+
+def _flatten(module: nn.Flatten, kernels: Kernels) -> Operation:
+    from convscope.engine.kernels import operations
+
+    return lambda maps, _: operations.flatten(maps, kernels) if maps.ndim == 4 else module(maps)
+
+
+def _pair(value: int | tuple[int, ...] | str) -> tuple[int, int]:
+    assert not isinstance(value, str), "the reference says its borders in numbers"
+    return (value, value) if isinstance(value, int) else (value[0], value[1])

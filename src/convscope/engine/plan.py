@@ -1,8 +1,13 @@
-"""The machine plan: where and how a run computes, decided once, with the reason, and stored with the run."""
+"""The machine plan: where and how a run computes, decided once, with the reason, and stored with the run.
+
+`make_plan` takes what is safe anywhere; `trial.plan_for` measures what is fastest here for one network.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
@@ -13,6 +18,19 @@ from convscope.errors import RunError
 
 EVALUATION_BATCH = 500
 EVALUATION_BATCH_CPU = 128  # stays in the caches; with 500 the lecture's network peaks 0.3 GB higher
+PRECISIONS = ("auto", "float32", "bfloat16")
+_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
+"""glibc's numbers for `mallopt`."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one way to compute was measured at: training images a second."""
+
+    precision: str
+    compiled: bool
+    images_per_s: float
+    convolution: str = "direct"
 
 
 @dataclass(frozen=True)
@@ -21,12 +39,14 @@ class Plan:
 
     Args:
         device: "cpu", "cuda" or "mps".
-        precision: of weights and arithmetic.
+        precision: of maps and products, "float32" or "bfloat16"; the weights stay float32.
         threads: how many CPU threads torch uses.
         layout: how maps lie in memory.
-        compiled: whether steps are compiled.
+        compiled: whether our compiled kernels run on the CPU, or steps are recorded as graphs on a GPU.
         evaluation_batch: images scored at a time.
         reason: why, in a sentence.
+        trials: what was measured to choose, if anything was.
+        convolution: "direct", torch's own, or "winograd", ours for 3×3 windows with a quarter of the products.
     """
 
     device: str
@@ -36,6 +56,8 @@ class Plan:
     compiled: bool
     evaluation_batch: int
     reason: str
+    trials: tuple[Trial, ...] = ()
+    convolution: str = "direct"
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain values."""
@@ -45,34 +67,40 @@ class Plan:
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """The plan that `to_json` wrote. Raises RunError when a field is missing or unknown."""
         names = {f.name for f in fields(cls)}
-        if set(values) != names:
+        if (
+            set(values) | {"trials", "convolution"} != names
+        ):  # plans written before there were these have none
             raise RunError(f"a machine plan with {sorted(values)}", f"the fields {sorted(names)}")
-        return cls(**values)
+        return cls(**{**values, "trials": tuple(Trial(**trial) for trial in values.get("trials", ()))})
 
     def apply(self) -> None:
         """Set torch's threads and choose arithmetic that gives the same bits each time."""
         torch.set_num_threads(self.threads)
+        _keep_freed_memory()
         # Not torch.use_deterministic_algorithms: that loads torch's compiler, 1.6 s and 150 MB, to tell it the same.
         torch.set_deterministic_debug_mode("error" if self.device == "cpu" else "default")
         # Else every empty tensor is first filled with NaN, at 5 % of a step; nothing here reads what it did not write.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-def make_plan(device: str = "auto", threads: int | None = None) -> Plan:
-    """The plan for this machine: the GPU where there is one, else every core.
+def make_plan(device: str = "auto", threads: int | None = None, precision: str = "auto") -> Plan:
+    """The plan for this machine without any measurement: the GPU where there is one, else every core; float32.
 
-    Raises RunError when `device` is unknown or not there.
+    Raises RunError when `device` or `precision` is unknown, or the device is not there.
     """
     chosen = _device(device)
     count = threads or available_cores()
+    if precision not in PRECISIONS:
+        raise RunError(f"precision {precision!r}", f"one of {', '.join(PRECISIONS)}", "Leave it out for auto")
+    named = "float32" if precision == "auto" else precision
     return Plan(
         chosen,
-        "float32",
+        named,
         count,
         "channels_last",
         False,
         EVALUATION_BATCH_CPU if chosen == "cpu" else EVALUATION_BATCH,
-        f"float32 on {_found(chosen, device, count)}",
+        f"{named} on {_found(chosen, device, count)}",
     )
 
 
@@ -84,6 +112,18 @@ def _found(chosen: str, asked: str, threads: int) -> str:
         return "the Apple GPU found here"
     cores = f"{threads} CPU core{'s' if threads > 1 else ''}"
     return cores + (", as no GPU was found" if asked == "auto" else ", as asked")
+
+
+def _keep_freed_memory() -> None:
+    """Ask glibc to keep what is freed: else every step gives its maps back to the system and fetches them again.
+
+    The fetching is work for the system (a page at a time), up to a fifth of a step. Elsewhere nothing happens.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_MMAP_THRESHOLD, 2**25)  # the most it takes
+    libc.mallopt(_TRIM_THRESHOLD, 2**30)
 
 
 def available_cores() -> int:

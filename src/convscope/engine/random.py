@@ -63,10 +63,14 @@ class Draw:
 
     def bits(self, layer_name: str, numbers: int, device: torch.device) -> Tensor:
         """Evenly spread 32-bit numbers, (N, numbers), int32, one row a sample."""
-        start = _as_int32(key(self.seed, self.step, layer_name))
-        rows = _mixed(self.sample_index.to(device, torch.int32) * _SPREAD + start)
+        rows = self.rows(layer_name, device)
         columns = torch.arange(numbers, dtype=torch.int32, device=device) * _SPREAD
         return _mixed(rows[:, None] + columns)
+
+    def rows(self, layer_name: str, device: torch.device) -> Tensor:
+        """The 32-bit number, (N,), int32, from which all those of a sample in a layer follow."""
+        start = _as_int32(key(self.seed, self.step, layer_name))
+        return _mixed(self.sample_index.to(device, torch.int32) * _SPREAD + start)
 
 
 def _mixed(bits: Tensor) -> Tensor:

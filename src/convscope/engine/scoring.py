@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,11 +15,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from convscope.data.mapped import as_tensor
+from convscope.engine.folding import Folded
+from convscope.reference import Network
+
 if TYPE_CHECKING:
     from convscope.data import Preprocessing
     from convscope.engine.plan import Plan
 
 Pixels = Tensor | npt.NDArray[np.uint8]
+
+LARGEST_MAPS_BYTES = 8 << 20
+FEWEST_AT_ONCE = 8  # below that, reading the weights costs more than the caches save
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,19 +60,73 @@ def measure(
 
 
 def score(module: nn.Module, images: Pixels, preprocessing: Preprocessing, plan: Plan) -> Tensor:
-    """Scores (N, K), float32, on the CPU, of uint8 images (N, C, H, W), a batch of the plan's size at a time."""
+    """Evaluation scores (N, K), float32, on the CPU, of uint8 images (N, C, H, W).
+
+    A network, or its fast form, is folded first (see `engine.folding`); any other module runs as it is, in evaluation
+    mode. Each CPU thread scores a batch of its own, so that none waits for another between two layers, and the scores
+    do not depend on how many threads there are.
+    """
+    pixels = as_tensor(images)
+    with scoring_form(module, plan) as form, workers(plan) as pool:
+        at_once = images_at_once(module, plan)
+        starts = range(0, len(pixels), at_once)
+        scored = pool.map(lambda at: _scored(form, pixels[at : at + at_once], preprocessing, plan), starts)
+        return torch.cat(list(scored))
+
+
+@contextmanager
+def scoring_form(module: nn.Module, plan: Plan) -> Iterator[nn.Module]:
+    """What scores for `module`, on the plan's device: its folded form where it is a network; its own mode stays."""
+    network = _network(module)
+    if network is not None:
+        yield Folded(network, plan.device)
+        return
     was_training = module.training
-    module.eval()
-    pixels = torch.as_tensor(images)
-    starts = range(0, len(pixels), plan.evaluation_batch)
-    with torch.inference_mode():
-        scores = [
-            _scored(module, pixels[at : at + plan.evaluation_batch], preprocessing, plan) for at in starts
-        ]
-    module.train(was_training)
-    return torch.cat(scores)
+    try:
+        yield module.eval()
+    finally:
+        module.train(was_training)
 
 
-def _scored(module: nn.Module, batch: Tensor, preprocessing: Preprocessing, plan: Plan) -> Tensor:
-    scores: Tensor = module(preprocessing.scale(batch.to(plan.device)))
-    return scores.float().cpu()
+@contextmanager
+def workers(plan: Plan) -> Iterator[ThreadPoolExecutor]:
+    """Threads that score side by side, each with torch to itself; torch's own threads are as before afterwards."""
+    threads_before = torch.get_num_threads()
+    count = plan.threads if plan.device == "cpu" else 1
+    pool = ThreadPoolExecutor(count, "scoring", torch.set_num_threads, (1,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads_before)
+
+
+def images_at_once(module: nn.Module, plan: Plan) -> int:
+    """How many images make a batch: the plan's number, on the CPU fewer where their largest maps leave the caches."""
+    network = _network(module)
+    if network is None or plan.device != "cpu":
+        return plan.evaluation_batch
+    steps = network.net.infer(network.input_shape).steps
+    largest_bytes = 4 * max(
+        math.prod(shape) for step in steps for shape in (step.input_shape, step.output_shape)
+    )
+    return min(plan.evaluation_batch, max(FEWEST_AT_ONCE, LARGEST_MAPS_BYTES // largest_bytes))
+
+
+def _network(module: nn.Module) -> Network | None:
+    """The network that `module` is, or is the fast form of."""
+    reference = getattr(module, "reference", module)
+    return reference if isinstance(reference, Network) else None
+
+
+@torch.inference_mode()
+def _scored(form: nn.Module, batch: Tensor, preprocessing: Preprocessing, plan: Plan) -> Tensor:
+    return scored_views(form, batch.to(plan.device), preprocessing).cpu()
+
+
+def scored_views(form: nn.Module, pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Scores (N, K), float32, of uint8 images (N, C, H, W) on the form's device: the mean over the views that the
+    preprocessing names, each with its share."""
+    views = preprocessing.seen(pixels)
+    scores: Tensor = sum(share * form(preprocessing.scale(view)).float() for share, view in views)
+    return scores

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from convscope import engine
 from convscope.data import ImageData, load_data, sets
 from convscope.data.arrays import resized
 from convscope.engine.plan import make_plan
@@ -66,11 +65,7 @@ def evaluate(
     labels = labels_for(loaded, images, chosen.split)
     plan = make_plan(device)
     plan.apply()
-    fast = engine.fast(loaded.module.to(plan.device).eval())
-    pixels = np.require(
-        chosen.split.images, requirements="W"
-    )  # torch warns of memory that is only for reading
-    scoring = measure(fast, pixels, labels, loaded.preprocessing, plan)
+    scoring = measure(loaded.module, chosen.split.images, labels, loaded.preprocessing, plan)
     name = "the model" if isinstance(model, Model) else os.fspath(model)
     return _report(scoring, labels, name, loaded.class_names, images, chosen)
 

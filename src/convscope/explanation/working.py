@@ -348,7 +348,7 @@ def _passed(node: Node, passage: Passage, position: Position) -> dict[str, Any]:
 
 # z = f(a) -------------------------------------------------------------------------------------------
 
-FUNCTIONS = ("batchnorm", "relu", "relu6", "tanh", "sigmoid", "identity", "dropout")
+FUNCTIONS = ("batchnorm", "relu", "relu6", "gelu", "tanh", "sigmoid", "identity", "dropout")
 """Words that work number by number in evaluation, so that they can be followed."""
 
 
@@ -383,6 +383,7 @@ def function_text(tracer: Tracer, node: Node, number: int, value: float) -> str:
         return f"{scale:.6g}·{a} {'−' if shift < 0 else '+'} {abs(shift):.6g}".replace("-", "−")
     texts = {
         "relu": f"max(0, {a})", "relu6": f"min(6, max(0, {a}))", "sigmoid": f"1/(1 + e^−({a}))", "identity": a,
+        "gelu": f"{a}·Φ({a})",
         "dropout": f"{a}, dropout does nothing outside training",
     }  # fmt: skip
     if layer.word == "tanh":

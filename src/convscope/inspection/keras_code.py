@@ -367,7 +367,10 @@ def _dense(place: Place) -> list[Line]:
 def _batchnorm(place: Place) -> list[Line]:
     assert isinstance(place.layer, batchnorm)
     kept = round(1 - place.layer.momentum, 12)  # Keras' momentum is the share of the old mean that stays
-    return [Line(f"layers.BatchNormalization(epsilon={place.layer.eps}, momentum={kept}{place.named})")]
+    scale = "" if place.layer.scale else ", scale=False"
+    return [
+        Line(f"layers.BatchNormalization(epsilon={place.layer.eps}, momentum={kept}{scale}{place.named})")
+    ]
 
 
 def _tanh(place: Place) -> list[Line]:
@@ -399,8 +402,8 @@ WORDS: dict[str, Callable[[Place], list[Line]]] = {
     "conv": _conv, "dense": _dense, "flatten": _flatten, "dropout": _dropout, "maxpool": _maxpool, "avgpool": _avgpool,
     "globalpool": _globalpool, "adaptiveavgpool": _adaptiveavgpool, "batchnorm": _batchnorm, "lrn": _lrn, "tanh": _tanh,
     "relu": _always("layers.ReLU()"), "relu6": _always("layers.ReLU(max_value=6.0)"),
-    "sigmoid": _always('layers.Activation("sigmoid")'), "softmax": _always("layers.Softmax()"),
-    "identity": _always("layers.Identity()"),
+    "gelu": _always('layers.Activation("gelu")'), "sigmoid": _always('layers.Activation("sigmoid")'),
+    "softmax": _always("layers.Softmax()"), "identity": _always("layers.Identity()"),
 }  # fmt: skip
 REASONS = {
     "lppool": "its pools take the largest number or the mean, not an Lp norm",

@@ -15,7 +15,7 @@ from convscope.layers._composite import Composite
 MOST_UNFOLDED = 30  # layers that are shown each on a line of its own
 MOST_OPEN = 60  # lines above which composites are closed
 LEAST_FOLDED = 4  # lines that a fold must save
-FOLLOWERS = ("batchnorm", "relu", "relu6", "tanh", "sigmoid", "dropout", "lrn", "identity", "softmax")
+FOLLOWERS = ("batchnorm", "relu", "relu6", "gelu", "tanh", "sigmoid", "dropout", "lrn", "identity", "softmax")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from convscope.layers._composite import Composite
 
 WIDTH = 100  # of a page where no terminal says another
 MOST_COMPARED = 8  # convolutions compared with dense layers, in the short form
-NUMBERS_WIDTH = 58  # of the six columns of that comparison
 ARGUMENT = "A convolution has fewer weights and more nodes. Fully connected layers in its place would have:"
 
 
@@ -294,12 +293,14 @@ def short_comparison(inference: Inference, width: int = WIDTH) -> list[str]:
         return []
     left_out = len(compared) - MOST_COMPARED
     shown = compared if left_out <= 1 else compared[:MOST_COMPARED]
-    table = [["layer", *["parameters", "nodes", "MACs"] * 2]]
-    most = max(width - NUMBERS_WIDTH, 12)
-    table += [
-        [c.name if len(c.name) <= most else f"…{c.name[1 - most :]}", *c.ratios]
-        for c in [*shown, *_all_of(compared, inference)]
-    ]
+    rows = [*shown, *_all_of(compared, inference)]
+    headings = ["parameters", "nodes", "MACs"] * 2
+    numbers = sum(
+        2 + max(map(len, column)) for column in zip(headings, *(c.ratios for c in rows), strict=True)
+    )
+    most = max(width - numbers, 12)  # what is left for names
+    names = [c.name if len(c.name) <= most else f"…{c.name[1 - most :]}" for c in rows]
+    table = [["layer", *headings], *([name, *c.ratios] for name, c in zip(names, rows, strict=True))]
     drawn = aligned(table, left=1)
     lines = [
         *wrap(ARGUMENT, width),

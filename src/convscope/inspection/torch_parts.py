@@ -165,3 +165,21 @@ class RadialBasis(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return -(x[:, None, :] - self.codes).square().sum(2)
+
+
+class UnscaledBatchNorm2d(nn.BatchNorm2d):
+    """A batch norm whose scale stays 1 and is no parameter; only its shift is trained."""
+
+    def __init__(self, maps: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__(maps, eps, momentum)
+        del self.weight
+        self.register_buffer("weight", torch.ones(maps), persistent=False)
+
+
+class UnscaledBatchNorm1d(nn.BatchNorm1d):
+    """The same for vectors."""
+
+    def __init__(self, numbers: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__(numbers, eps, momentum)
+        del self.weight
+        self.register_buffer("weight", torch.ones(numbers), persistent=False)

@@ -15,6 +15,7 @@ from convscope.layers._conv import conv
 from convscope.layers._dense import dense
 from convscope.layers._dropout import dropout
 from convscope.layers._flatten import flatten
+from convscope.layers._gelu import gelu
 from convscope.layers._globalpool import globalpool
 from convscope.layers._identity import identity
 from convscope.layers._lppool import lppool
@@ -31,14 +32,14 @@ from convscope.layers._subsample import subsample
 from convscope.layers._tanh import tanh
 
 PLAIN_WORDS: tuple[type[Layer], ...] = (
-    conv, dense, flatten, dropout, maxpool, avgpool, lppool, globalpool, adaptiveavgpool, relu, relu6, tanh, sigmoid,
-    softmax, batchnorm, lrn, identity, subsample, rbf,
+    conv, dense, flatten, dropout, maxpool, avgpool, lppool, globalpool, adaptiveavgpool, relu, relu6, gelu, tanh,
+    sigmoid, softmax, batchnorm, lrn, identity, subsample, rbf,
 )  # fmt: skip
 COMPOSITE_WORDS: tuple[type[Layer], ...] = (residual, branches, repeat, block, aux)
 WORDS: dict[str, type[Layer]] = {word.__name__: word for word in PLAIN_WORDS + COMPOSITE_WORDS}
 
 __all__ = [
     "COMPOSITE_WORDS", "PLAIN_WORDS", "WORDS", "Layer", "Shape", "adaptiveavgpool", "aux", "avgpool", "batchnorm",
-    "block", "branches", "classes", "conv", "dense", "dropout", "flatten", "globalpool", "identity", "lppool", "lrn",
-    "maxpool", "rbf", "relu", "relu6", "repeat", "residual", "sigmoid", "softmax", "subsample", "tanh",
+    "block", "branches", "classes", "conv", "dense", "dropout", "flatten", "gelu", "globalpool", "identity", "lppool",
+    "lrn", "maxpool", "rbf", "relu", "relu6", "repeat", "residual", "sigmoid", "softmax", "subsample", "tanh",
 ]  # fmt: skip

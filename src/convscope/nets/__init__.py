@@ -15,18 +15,34 @@ from convscope.nets import (
     alexnet,
     chapter,
     cifar_resnet,
+    efficientnet,
     googlenet,
     lecture,
     lenet,
     linear,
     mlp,
     resnet,
+    speed,
     vgg,
     zfnet,
 )
 from convscope.nets._entry import Entry
 
-FAMILIES = (lecture, linear, mlp, chapter, lenet, alexnet, zfnet, vgg, googlenet, resnet, cifar_resnet)
+FAMILIES = (
+    lecture,
+    linear,
+    mlp,
+    chapter,
+    lenet,
+    alexnet,
+    zfnet,
+    vgg,
+    googlenet,
+    resnet,
+    cifar_resnet,
+    efficientnet,
+    speed,
+)
 NET_FILE_MAX_BYTES = 1_000_000
 
 __all__ = ["Entry", "get", "names", "resolve"]

@@ -26,6 +26,7 @@ class Entry:
         year: of the paper, or None.
         description: one line.
         torchvision: the builder in torchvision.models whose weights it can take, or None.
+        package: the Python package that brings its weights, or None.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Entry:
     year: int | None
     description: str
     torchvision: str | None = None
+    package: str | None = None
 
     @cached_property
     def net(self) -> Net:

@@ -39,6 +39,7 @@ class Row:
         top5_single, top5_ensemble: the paper's best top-5 error on ImageNet, with one net and with several.
         torchvision: the builder whose published weights it takes.
         torchvision_top1, torchvision_top5: their accuracy.
+        package, package_top1: the Python package that brings its weights, and their accuracy.
         own_data, own_data_error: another data set that the paper judges it on, and the error there.
         published: for each of these numbers what it was measured on, and where it is published.
     """
@@ -60,6 +61,8 @@ class Row:
     torchvision: str | None
     torchvision_top1: float | None
     torchvision_top5: float | None
+    package: str | None
+    package_top1: float | None
     own_data: str | None
     own_data_error: float | None
     published: dict[str, dict[str, str]]
@@ -74,7 +77,9 @@ class Row:
 SORTABLE = tuple(
     field.name for field in fields(Row) if field.name not in ("pools", "published", "net", "input_shape", "description")
 )  # fmt: skip
-_NUMBERS = ("top5_single", "top5_ensemble", "torchvision_top1", "torchvision_top5", "own_data_error")
+_NUMBERS = (
+    "top5_single", "top5_ensemble", "torchvision_top1", "torchvision_top5", "package_top1", "own_data_error"
+)  # fmt: skip
 
 
 def compare(sort: str | None = None) -> list[Row]:
@@ -83,7 +88,7 @@ def compare(sort: str | None = None) -> list[Row]:
     Raises ConvscopeError when there is no such column.
 
     >>> compare(sort="parameters")[0].name
-    'linear'
+    'speed_digits'
     """
     if sort is not None and sort not in SORTABLE:
         raise ConvscopeError(
@@ -116,6 +121,7 @@ def row(entry: Entry) -> Row:
         smallest_px=entry.smallest_px,
         pools=pools(inference),
         torchvision=entry.torchvision,
+        package=entry.package,
         own_data=facts.own_data,
         published={name: {"what": n.what, "source": n.source} for name, n in published.items() if n},
         description=entry.description,

@@ -31,6 +31,7 @@ class Facts:
     Attributes:
         top5_single, top5_ensemble: the paper's best top-5 error on ImageNet with one net and with several.
         torchvision_top1, torchvision_top5: accuracy of torchvision's published weights.
+        package_top1: accuracy of the weights that a package brings.
         own_data, own_data_error: the data set other than ImageNet that the paper judges it on, and the error there.
     """
 
@@ -38,6 +39,7 @@ class Facts:
     top5_ensemble: Published | None = None
     torchvision_top1: Published | None = None
     torchvision_top5: Published | None = None
+    package_top1: Published | None = None
     own_data: str | None = None
     own_data_error: Published | None = None
 
@@ -61,6 +63,7 @@ def of(name: str) -> Facts:
         top5_ensemble=_published(row.get("ensemble"), "value"),
         torchvision_top1=_published(row.get("torchvision"), "top1"),
         torchvision_top5=_published(row.get("torchvision"), "top5"),
+        package_top1=_published(row.get("package"), "top1"),
         own_data=row.get("own_data", {}).get("data"),
         own_data_error=_published(row.get("own_data"), "value"),
     )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,22 +16,33 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from convscope.data import read_image
-from convscope.engine.plan import make_plan
-from convscope.errors import ConvscopeError, DataError
+from convscope.data import pictures
+from convscope.engine.folding import Folded
+from convscope.engine.plan import Plan, make_plan
+from convscope.engine.scoring import images_at_once, scored_views, workers
+from convscope.errors import ConvscopeError
 from convscope.model_file import Model, load_model
 from convscope.prediction.files import picture_files
 from convscope.prediction.inversion import expects_light_on_dark, hint, looks_dark_on_light
+from convscope.unknown import LABEL, Watcher
 
 if TYPE_CHECKING:
     from convscope.data import Preprocessing
 
-FILES_AT_ONCE = 64
+Answer = tuple[tuple[tuple[str, float], ...], bool]
+"""The likeliest classes with their probabilities, and whether the picture shows none of them."""
+
+FILES_AT_ONCE = 16
+PARTS_AHEAD = 32  # for the reading to go on while whoever asked does something else
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one picture shows: the likeliest class, its probability, and the likeliest few."""
+    """What one picture shows: the likeliest class, its probability, and the likeliest few.
+
+    Where the model has a rule for it and the picture shows none of its classes, the label is "unknown"; the probability
+    is still that of the likeliest class.
+    """
 
     path: str
     label: str
@@ -79,42 +93,53 @@ def predict(
         raise ConvscopeError(f"top {top}", "a whole number of at least 1", "Try --top 3")
     loaded = model if isinstance(model, Model) else load_model(model)
     listed = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    return _outcomes(_Reader(loaded.preprocessing, invert), _Classifier(loaded, top, device), listed, notice)
+    plan = make_plan(device)
+    plan.apply()
+    return _outcomes(_Reader(loaded.preprocessing, invert), _Classifier(loaded, top, plan), listed, notice)
 
 
 class _Reader:
-    """Reads one file as the model wants it: uint8 (C, H, W), or the failure."""
+    """Reads one file as the model wants it: uint8 (C, H, W), or the failure. Only inside `pictures.refusing_bombs`."""
 
     def __init__(self, preprocessing: Preprocessing, invert: bool) -> None:
         self._preprocessing, self.invert = preprocessing, invert
 
     def __call__(self, path: Path) -> npt.NDArray[np.uint8] | Failure:
         try:
-            pixels = read_image(path, self._preprocessing)
-        except DataError as error:
-            return Failure(str(path), _reason(error, path))
+            pixels = pictures.decode(path, self._preprocessing)
+        except Exception as error:  # Pillow's decoders raise almost anything on damaged files
+            return Failure(str(path), pictures.reason(error, path))
         return 255 - pixels if self.invert else pixels
 
 
 class _Classifier:
     """Runs the network on a stack of pictures and names the likeliest classes."""
 
-    def __init__(self, model: Model, top: int, device: str) -> None:
-        self.model, self._top = model, min(top, len(model.class_names))
-        self._plan = make_plan(device)
-        self._plan.apply()
-        self._module = model.module.to(self._plan.device).eval()
+    def __init__(self, model: Model, top: int, plan: Plan) -> None:
+        self.model, self.plan, self._top = model, plan, min(top, len(model.class_names))
+        self._form = Folded(model.module, plan.device)
+        self._watcher = Watcher(model.unknown, self._form, plan.device)
 
     @torch.inference_mode()
-    def __call__(self, pictures: list[npt.NDArray[np.uint8]]) -> list[list[tuple[str, float]]]:
-        images = torch.from_numpy(np.stack(pictures)).to(self._plan.device)  # (N, C, H, W)
-        probabilities = self._module.probabilities(self.model.preprocessing.scale(images))  # (N, K)
-        best = probabilities.cpu().double().topk(self._top, dim=1)
+    def __call__(self, stack: list[npt.NDArray[np.uint8]]) -> list[Answer]:
+        images = torch.from_numpy(np.stack(stack)).to(self.plan.device)  # (N, C, H, W)
+        scores = scored_views(self._form, images, self.model.preprocessing)  # (N, K)
+        best = scores.softmax(1).cpu().double().topk(self._top, dim=1)
         names = self.model.class_names
-        return [
-            [(names[k], p) for k, p in zip(indices, values, strict=True)]
+        tops = [
+            tuple((names[k], p) for k, p in zip(indices, values, strict=True))
             for indices, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
+        return list(zip(tops, self._watcher.unknown(scores), strict=True))
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What became of some files, in their order; how many are pictures, and how many of those look inverted."""
+
+    outcomes: list[Prediction | Failure]
+    num_pictures: int
+    num_inverted: int
 
 
 def _outcomes(
@@ -123,26 +148,52 @@ def _outcomes(
     paths: Iterable[str | os.PathLike[str]],
     notice: Callable[[str], None] | None,
 ) -> Iterator[Prediction | Failure]:
-    files = picture_files(paths)
+    """Each thread reads and classifies a few files of its own; they come out in the order of the files."""
     may_be_inverted = notice is not None and expects_light_on_dark(classify.model)
+    at_once = min(FILES_AT_ONCE, images_at_once(classify.model.module, classify.plan))
     num_pictures = num_inverted = 0
-    while batch := list(islice(files, FILES_AT_ONCE)):
-        read_files = [(path, read(path)) for path in batch]
-        pictures = [outcome for _, outcome in read_files if not isinstance(outcome, Failure)]
-        num_pictures += len(pictures)
-        num_inverted += sum(map(looks_dark_on_light, pictures)) if may_be_inverted else 0
-        tops = iter(classify(pictures) if pictures else [])
-        for path, outcome in read_files:
-            yield outcome if isinstance(outcome, Failure) else _prediction(path, next(tops))
+    with pictures.refusing_bombs(), workers(classify.plan) as pool:
+        judge = partial(_judged, read, classify, may_be_inverted)
+        for batch in _in_order(pool, judge, _parts(picture_files(paths), at_once)):
+            num_pictures += batch.num_pictures
+            num_inverted += batch.num_inverted
+            yield from batch.outcomes
     if notice is not None and 2 * num_inverted > num_pictures:
         notice(hint(num_inverted, num_pictures, read.invert))
 
 
-def _prediction(path: Path, top: list[tuple[str, float]]) -> Prediction:
+def _judged(read: _Reader, classify: _Classifier, may_be_inverted: bool, files: list[Path]) -> _Batch:
+    """Read and classify some files, in the thread that calls."""
+    read_files = [(path, read(path)) for path in files]
+    stack = [outcome for _, outcome in read_files if not isinstance(outcome, Failure)]
+    tops = iter(classify(stack) if stack else [])
+    outcomes = [
+        outcome if isinstance(outcome, Failure) else _prediction(path, next(tops))
+        for path, outcome in read_files
+    ]
+    return _Batch(outcomes, len(stack), sum(map(looks_dark_on_light, stack)) if may_be_inverted else 0)
+
+
+def _parts(files: Iterator[Path], size: int) -> Iterator[list[Path]]:
+    """The files, `size` at a time."""
+    while part := list(islice(files, size)):
+        yield part
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, work: Callable[[list[Path]], _Batch], parts: Iterator[list[Path]]
+) -> Iterator[_Batch]:
+    """`work` on every part in the pool's threads, in order. Few are under way at a time, so memory stays the same."""
+    under_way: deque[Future[_Batch]] = deque()
+    for part in parts:
+        under_way.append(pool.submit(work, part))
+        if len(under_way) > PARTS_AHEAD:
+            yield under_way.popleft().result()
+    while under_way:
+        yield under_way.popleft().result()
+
+
+def _prediction(path: Path, answer: Answer) -> Prediction:
+    top, is_unknown = answer
     label, probability = top[0]
-    return Prediction(str(path), label, probability, tuple(top))
-
-
-def _reason(error: DataError, path: Path) -> str:
-    """What came, without the path in front, which the outcome carries anyway."""
-    return error.received.removeprefix(f"cannot read {path}: ")
+    return Prediction(str(path), LABEL if is_unknown else label, probability, top)

@@ -241,6 +241,14 @@ class ResponseNorm(nn.Module):
         return torch.cat(normed, dim=1) if len(normed) > 1 else normed[0]
 
 
+def without_scale(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
+    """The batch norm with γ = 1 for good: it is neither a parameter nor in the state dict."""
+    ones = norm.weight.detach()
+    del norm.weight
+    norm.register_buffer("weight", ones, persistent=False)
+    return norm
+
+
 class Dropout(nn.Module):
     """Inverted dropout whose random numbers come from a counter, so that they can be had again.
 

@@ -8,7 +8,8 @@ events                                    what listeners receive
 from __future__ import annotations
 
 from convscope.training import events, recipes
-from convscope.training.averaging import Averaging
+from convscope.training.augmentation import Augmentation
+from convscope.training.averaging import Averaging, Lookahead
 from convscope.training.events import (
     EpochEnd,
     Event,
@@ -19,18 +20,21 @@ from convscope.training.events import (
     Started,
     Step,
 )
-from convscope.training.optimizers import SGD, Adadelta, Adam, AdamW, RMSprop
+from convscope.training.optimizers import SGD, Adadelta, Adam, AdamW, Muon, RMSprop
+from convscope.training.rates import RateFactors
 from convscope.training.recipes import Recipe
 from convscope.training.result import Run
 from convscope.training.schedules import Constant, Cosine, OneCycle, StepDown
 from convscope.training.start import train
 from convscope.training.stopping import EarlyStopping
+from convscope.training.whitening import Whitening
 
 __all__ = [
     "SGD",
     "Adadelta",
     "Adam",
     "AdamW",
+    "Augmentation",
     "Averaging",
     "Constant",
     "Cosine",
@@ -39,15 +43,19 @@ __all__ = [
     "Event",
     "Finished",
     "Listener",
+    "Lookahead",
+    "Muon",
     "Note",
     "OneCycle",
     "RMSprop",
+    "RateFactors",
     "Recipe",
     "Run",
     "Saved",
     "Started",
     "Step",
     "StepDown",
+    "Whitening",
     "events",
     "recipes",
     "train",

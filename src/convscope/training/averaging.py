@@ -1,15 +1,19 @@
-"""The moving average of the weights (EMA): steadier than the last step's weights, for almost nothing."""
+"""Averages of the weights that become the model: steadier than the last step's weights, for almost nothing.
+
+Averaging   the moving average (EMA); training takes no notice of it
+Lookahead   slow weights, from which training goes on
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from convscope.training.settings import BELOW_ONE, Problem, Setting, number, whole
+from convscope.training.settings import AT_LEAST_ZERO, BELOW_ONE, Problem, Setting, number, whole
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,7 @@ class Averaging(Setting):
     decay: float = 0.99
     every: int = 1
     kind: ClassVar[str] = "ema"
+    leads: ClassVar[bool] = False
 
     def problems(self) -> list[Problem]:
         return number("decay", self.decay, BELOW_ONE) + whole("every", self.every)
@@ -34,24 +39,60 @@ class Averaging(Setting):
         """
         return (1.0 - self.decay) / (1.0 - self.decay**updates)
 
+    def share_at(self, step: int, steps: int) -> float:
+        """How much the newest weights count in the update after `step` of `steps` steps."""
+        return self.share(step // self.every)
+
+
+@dataclass(frozen=True)
+class Lookahead(Setting):
+    """Every `every` steps the slow weights move towards the weights, and training goes on from the slow ones.
+
+    Of the way from the slow weights to the new ones they go the share 1 − decay·(step/steps)^power: all of it at first,
+    1 − decay of it at the end. The slow weights are the model.
+
+    Source: Zhang, Lucas, Hinton & Ba, "Lookahead optimizer", 2019; with a share that falls: the CIFAR-10 speed runs.
+    """
+
+    decay: float = 0.95**5
+    every: int = 5
+    power: float = 3.0
+    kind: ClassVar[str] = "lookahead"
+    leads: ClassVar[bool] = True
+
+    def problems(self) -> list[Problem]:
+        return (
+            number("decay", self.decay, BELOW_ONE)
+            + whole("every", self.every)
+            + number("power", self.power, AT_LEAST_ZERO)
+        )
+
+    def share_at(self, step: int, steps: int) -> float:
+        """How much the newest weights count in the update after `step` of `steps` steps.
+
+        >>> [Lookahead(decay=0.5, power=1.0).share_at(step, 4) for step in (0, 2, 4)]
+        [1.0, 0.75, 0.5]
+        """
+        return 1.0 - self.decay * float((step / steps) ** self.power)
+
 
 class Average:
     """The running average of named tensors. Whole-number buffers are copied, the rest is averaged."""
 
-    def __init__(self, setting: Averaging, tensors: Mapping[str, Tensor]) -> None:
-        self.setting = setting
+    def __init__(self, setting: Averaging | Lookahead, tensors: Mapping[str, Tensor], steps: int = 1) -> None:
+        self.setting, self.steps = setting, steps
         self.tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
     @torch.no_grad()
     def update(self, step: int, tensors: Mapping[str, Tensor]) -> None:
-        """Take in the weights after `step` steps (counted from 1)."""
+        """Take in the weights after `step` steps (counted from 1), and give back those to go on from."""
         if step % self.setting.every:
             return
-        share = self.setting.share(step // self.setting.every)
-        averaged = [name for name, tensor in self.tensors.items() if tensor.is_floating_point()]
-        torch._foreach_lerp_(self._pick(averaged), [tensors[name].detach() for name in averaged], share)
-        for name in self.tensors.keys() - set(averaged):
+        share = self.setting.share_at(step, self.steps)
+        names = [name for name, tensor in self.tensors.items() if tensor.is_floating_point()]
+        slow, fast = [self.tensors[name] for name in names], [tensors[name].detach() for name in names]
+        torch._foreach_lerp_(slow, fast, share)
+        if self.setting.leads:
+            torch._foreach_copy_(fast, slow)
+        for name in self.tensors.keys() - set(names):
             self.tensors[name].copy_(tensors[name])
-
-    def _pick(self, names: Iterable[str]) -> list[Tensor]:
-        return [self.tensors[name] for name in names]

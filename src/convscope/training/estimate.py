@@ -9,11 +9,12 @@ import time
 import torch
 
 from convscope.engine.fast import fast
+from convscope.engine.optimizers import fast_optimizer
 from convscope.engine.random import Draw
 from convscope.engine.scoring import measure
 from convscope.reference import Network
 from convscope.training.configuration import Configuration
-from convscope.training.material import Material, resident, scale
+from convscope.training.material import Material, resident, scaler
 from convscope.training.optimizers import parameter_groups
 from convscope.training.recipes import Course
 
@@ -37,14 +38,21 @@ def _median_step_s(
     configuration: Configuration, material: Material, scratch: Network, batch_size: int
 ) -> float:
     """The first step is not counted: it pays for what happens once."""
-    recipe, plan, network = configuration.recipe, configuration.plan, fast(scratch).train()
-    optimizer = recipe.optimizer.build(parameter_groups(scratch.named_parameters(), 0.0))
+    recipe, plan, network = (
+        configuration.recipe,
+        configuration.plan,
+        fast(scratch, configuration.plan).train(),
+    )
+    optimizer = fast_optimizer(
+        recipe.optimizer.build(parameter_groups(scratch.named_parameters(), 0.0)), plan
+    )
     images, labels = (part[:batch_size] for part in resident(material.data.train, plan))
+    scale = scaler(material.data.preprocessing, plan)
     network.set_draw(Draw(configuration.seed, 0, torch.arange(len(labels), device=plan.device)))
     times: list[float] = []
     while len(times) < 2 or (len(times) < MOST_STEPS and sum(times) < ENOUGH_S):
         began_at = time.perf_counter()
-        scores, extra = network.training_forward(scale(material.data.preprocessing, images, plan))
+        scores, extra = network.training_forward(scale(images))
         loss = recipe.objective(scores, extra, labels.to(scores.device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

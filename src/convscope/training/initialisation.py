@@ -6,6 +6,9 @@
     torch            uniform in ±√(1 / fan in), as PyTorch does                uniform in ±√(1 / fan in)
     lenet            uniform in ±2.4 / fan in, for squashed layers             uniform in ±2.4 / fan in
 
+On top of a policy a recipe may have identities (`set_identities`), a gain of the last layer, and a first convolution
+that whitens (`whitening`), which needs images.
+
 Fan in is the inputs one output sees (F·F·D for a convolution), fan out the outputs one input feeds (F·F·D'). A
 parameter that belongs to neither kind of layer, such as a norm's scale, keeps the constant it was built with.
 """
@@ -38,6 +41,18 @@ def initialise(module: nn.Module, policy: str, seed: int) -> None:
         bias_name = f"{owner}.bias".removeprefix(".")
         if bias_name in named:
             _fill(named[bias_name], for_bias(*fans), seed, bias_name)
+
+
+@torch.no_grad()
+def set_identities(module: nn.Module) -> None:
+    """Let the first filters of every 3×3 convolution hand on the maps they get: filter i is 1 at its centre on map i.
+
+    A convolution with fewer filters than maps hands on as many as it has. So a deep stack starts out as carrying the
+    picture through, and needs no shortcuts. Source: hlb-CIFAR10, 2023.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d) and part.kernel_size == (3, 3) and part.groups == 1:
+            nn.init.dirac_(part.weight[: part.in_channels])
 
 
 Draw = Callable[[Tensor, torch.Generator], Tensor]

@@ -17,12 +17,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convscope.data.batches import chosen
 from convscope.engine.fast import fast
+from convscope.engine.optimizers import fast_optimizer
 from convscope.engine.random import Draw, order
 from convscope.engine.scoring import measure
 from convscope.errors import DivergedError, Interrupted
 from convscope.model_file import Model, save_model
 from convscope.reference import Network
+from convscope.training.augmentation import Augmenter
 from convscope.training.averaging import Average
 from convscope.training.checkpoint import (
     Checkpoint,
@@ -35,13 +38,15 @@ from convscope.training.checkpoint import (
 from convscope.training.configuration import Configuration
 from convscope.training.events import EpochEnd, Finished, Saved, Step
 from convscope.training.folder import History, RunFolder
-from convscope.training.material import Material, copy_into, resident, scale, weights_of
+from convscope.training.material import Material, copy_into, resident, scaler, weights_of
 from convscope.training.meter import Meter, Speedometer, Totals
 from convscope.training.optimizers import parameter_groups, set_rate
+from convscope.training.rates import rates
 from convscope.training.recipes import Course
 from convscope.training.result import card, result
 from convscope.training.stopwatch import Stopwatch
 from convscope.training.telling import Teller
+from convscope.training.thawing import Thaw
 
 SAVE_EVERY_S = 30.0
 SHORT_S = 1.0
@@ -66,12 +71,17 @@ class Loop:
         self.recipe, self.plan, self.tell = configuration.recipe, configuration.plan, tell
         self.preprocessing = material.data.preprocessing
 
-        self.module, self.fast = module, fast(module).train()
+        self.module, self.fast = module, fast(module, self.plan).train()
         self.weights = dict(module.state_dict())  # the parameters and buffers themselves, by name
         self.images, self.labels = resident(material.data.train, self.plan)
-        groups = parameter_groups(module.named_parameters(), self.recipe.optimizer.weight_decay)
-        self.optimizer = self.recipe.optimizer.build(groups)
-        self.average = Average(self.recipe.averaging, self.weights) if self.recipe.averaging else None
+        self.scale = scaler(self.preprocessing, self.plan)
+        self.augment = Augmenter(self.recipe.augmentation, configuration.seed, self.preprocessing)
+        self.thaw = Thaw(self.recipe.thawing, module)
+        own = self.thaw.rates(rates(module, self.recipe.rate_factors, self.recipe.whitening))
+        groups = parameter_groups(module.named_parameters(), self.recipe.optimizer.weight_decay, own)
+        self.optimizer = fast_optimizer(self.recipe.optimizer.build(groups), self.plan)
+        averaging = self.recipe.averaging
+        self.average = Average(averaging, self.weights, course.steps) if averaging else None
         self.best: dict[str, Tensor] = {}
         self.meter = Meter(self.plan.device)
 
@@ -133,7 +143,7 @@ class Loop:
             loss = self.recipe.objective(scores, extra, labels)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            set_rate(self.optimizer, self.rate_of(state.step))
+            set_rate(self.optimizer, self.rate_of(state.step), state.step / self.course.steps)
             self.optimizer.step()
             state.step += 1
             self.meter.add(loss.detach(), scores.detach(), labels)
@@ -158,12 +168,14 @@ class Loop:
         if self.order_epoch != epoch:
             shuffled = order(self.configuration.seed, epoch, self.course.images)
             self.order, self.order_epoch = shuffled.to(self.plan.device), epoch
+            self.thaw.at(epoch * self.course.steps_per_epoch / self.course.steps)
         return self.order[self.course.batch_at(position)]
 
     def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The images of a batch as float32 (B, C, H, W) and its labels (B,), on the device."""
-        pixels = self.images[index.to(self.images.device)]
-        return scale(self.preprocessing, pixels, self.plan), self.labels[index]
+        pixels = chosen(self.images, index.to(self.images.device)).to(self.plan.device)
+        pixels = self.augment(pixels, self.state.step // self.course.steps_per_epoch, index)
+        return self.scale(pixels), self.labels[index]
 
     def log(self) -> None:
         """Tell a `Step`: at fixed steps for the history, and by the clock for those who watch."""

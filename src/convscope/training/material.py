@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,15 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from convscope.data.batches import Scaler, chosen
 from convscope.data.image_data import ImageData, Split
+from convscope.data.mapped import as_tensor
 from convscope.data.preprocessing import Preprocessing
 from convscope.engine.plan import Plan
-from convscope.engine.random import key
+from convscope.engine.random import key, order
 from convscope.errors import RecipeError, ShapeError
 from convscope.net import Net
 from convscope.reference import Network
-from convscope.training.initialisation import initialise
+from convscope.training.initialisation import initialise, set_identities
+from convscope.training.rates import head_of
 from convscope.training.recipes import Recipe
+from convscope.training.whitening import whiten
 
 _NOTEBOOK = (
     "The test split also serves as validation, because the lecture's notebook did so; "
@@ -52,6 +55,10 @@ def make_material(data: ImageData, recipe: Recipe, seed: int) -> Material:
     """
     if recipe.scaling == "unscaled":
         data = replace(data, preprocessing=data.preprocessing.unscaled())
+    if recipe.views != "one":
+        data = replace(data, preprocessing=replace(data.preprocessing, views=recipe.views))
+    if recipe.augmentation:
+        recipe.augmentation.require_fits(data.input_shape)
     if recipe.validation == "test" and data.test is not None:
         return Material(data, "test", (*data.notes, _NOTEBOOK))
     if data.validation is None and recipe.hold_out > 0:
@@ -100,34 +107,54 @@ def require_batch_for_norms(net: Net, input_shape: tuple[int, int, int], batch_s
 
 
 def make_network(
-    net: Net, input_shape: tuple[int, int, int], recipe: Recipe, seed: int, plan: Plan
+    net: Net,
+    input_shape: tuple[int, int, int],
+    recipe: Recipe,
+    seed: int,
+    plan: Plan,
+    data: ImageData | None = None,
 ) -> Network:
-    """Build the reference and set its starting weights, a pure function of net, policy and seed."""
+    """Build the reference and set its starting weights, a pure function of net, recipe and seed, and with whitening
+    also of the training images of `data`.
+
+    Raises:
+        RecipeError: the recipe's whitening does not fit the first convolution, or there are no images.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(seed, "build") >> 1)
         module = net.build(input_shape)
     initialise(module, recipe.initialisation, seed)
+    if recipe.identity_filters:
+        set_identities(module)
+    if recipe.head_gain != 1.0:
+        with torch.no_grad():
+            module.get_parameter(f"{head_of(module)}.weight").mul_(recipe.head_gain)
+    if recipe.whitening:
+        whiten(module, recipe.whitening, _some_images(data, recipe.whitening.images, seed))
     return module.to(plan.device)
 
 
-def resident(split: Split, plan: Plan) -> tuple[Tensor, Tensor]:
+def _some_images(data: ImageData | None, most: int, seed: int) -> Tensor:
+    """Up to `most` training images, picked at random, as the network gets them, float32 (N, C, H, W), on the CPU."""
+    if data is None:
+        raise RecipeError("whitening without images", "training images to take patches from")
+    picked = order(seed, 0, len(data.train))[:most]
+    return data.preprocessing.scale(chosen(as_tensor(data.train.images), picked))
+
+
+def resident(split: Split, plan: Plan) -> tuple[Any, Tensor]:
     """Images uint8 (N, C, H, W) and labels (N,) on the device; images that half of a GPU cannot hold stay."""
-    images, labels = _shared(split.images), _shared(split.labels).to(plan.device)
+    images, labels = as_tensor(split.images), as_tensor(split.labels).to(plan.device)
     if plan.device == "cuda" and images.nbytes > torch.cuda.mem_get_info()[0] // 2:
         return images, labels
     return images.to(plan.device), labels
 
 
-def _shared(array: Any) -> Tensor:
-    """The array as a tensor over the same memory; nobody writes to it, so that it may be read-only does not matter."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(array)
-
-
-def scale(preprocessing: Preprocessing, images: Tensor, plan: Plan) -> Tensor:
-    """Gathered uint8 images (B, C, H, W) as float32 on the device."""
-    return preprocessing.scale(images.to(plan.device))
+def scaler(preprocessing: Preprocessing, plan: Plan) -> Callable[[Tensor], Tensor]:
+    """From gathered uint8 images (B, C, H, W) to float32 on the device; on the CPU the next call writes over them."""
+    if plan.device == "cpu":
+        return Scaler(preprocessing)
+    return lambda images: preprocessing.scale(images.to(plan.device))
 
 
 @contextmanager

@@ -3,6 +3,8 @@
     lecture   the notebook's training, exactly
     fast      the default: the lecture's accuracy as soon as we can
     lenet5    for LeNet-5 with its output of distances: the loss and the starting weights of 1998
+    mnist99, mnist995, cifar90, cifar94   for the clock: 0.99 and 0.995 on MNIST, 0.90 and 0.94 on CIFAR-10, each with
+              the net it was made for
 
 A recipe of your own is `dataclasses.replace(recipes.get("fast"), name="mine", optimizer=Adam(rate=2e-3))`.
 """
@@ -13,13 +15,16 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from convscope.data.preprocessing import VIEWS, Views
 from convscope.errors import RecipeError, did_you_mean
-from convscope.training.averaging import Averaging
+from convscope.training.augmentation import Augmentation
+from convscope.training.averaging import Averaging, Lookahead
 from convscope.training.initialisation import POLICIES
 from convscope.training.objective import LOSSES, objective
-from convscope.training.optimizers import OPTIMIZERS, Adadelta, Adam, Optimizer
+from convscope.training.optimizers import OPTIMIZERS, SGD, Adadelta, Adam, Muon, Optimizer
+from convscope.training.rates import RateFactors
 from convscope.training.schedules import SCHEDULES, Constant, OneCycle, Schedule
 from convscope.training.settings import (
     ABOVE_ZERO,
@@ -33,6 +38,8 @@ from convscope.training.settings import (
     whole,
 )
 from convscope.training.stopping import EarlyStopping
+from convscope.training.thawing import Thawing
+from convscope.training.whitening import Whitening
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,6 +68,14 @@ class Recipe(Setting):
         validation: "hold_out" (the data's validation split, else a part of the training split) or "test".
         hold_out: the fraction of the training split held out where the data brings no validation split; 0 for none.
         evaluations: evaluate at about so many epoch ends, evenly; None for every epoch. The last is always evaluated.
+        augmentation: what happens to the training images, or None.
+        identity_filters: whether the 3×3 convolutions start by handing on their maps; see `set_identities`.
+        whitening: the first convolution made from the training images and frozen, or None.
+        head_gain: a factor of the last layer's starting weights.
+        rate_factors: rates of norms, biases and the last layer beside the optimizer's, or None.
+        views: as how many pictures the model sees one it judges; see `Preprocessing.views`. Stored with the model.
+        thawing: for a network that starts from trained weights, what stays frozen and what moves how fast, or None.
+        net, data: what it was made for, taken where no other is named; None for "lecture" and handwritten digits.
     """
 
     name: str
@@ -74,12 +89,32 @@ class Recipe(Setting):
     loss: str = "cross_entropy"
     map_constant: float = 1.0
     label_smoothing: float = 0.0
-    averaging: Averaging | None = None
+    averaging: Averaging | Lookahead | None = None
     early_stopping: EarlyStopping | None = None
     scaling: str = "standard"
     validation: str = "hold_out"
     hold_out: float = 0.1
     evaluations: int | None = None
+    augmentation: Augmentation | None = None
+    identity_filters: bool = False
+    whitening: Whitening | None = None
+    head_gain: float = 1.0
+    rate_factors: RateFactors | None = None
+    views: Views = "one"
+    thawing: Thawing | None = None
+    net: str | None = None
+    data: str | None = None
+    added: ClassVar[tuple[str, ...]] = (
+        "augmentation",
+        "identity_filters",
+        "whitening",
+        "head_gain",
+        "rate_factors",
+        "views",
+        "thawing",
+        "net",
+        "data",
+    )
 
     def problems(self) -> list[Problem]:
         found = _length_problems(self.epochs, self.steps) + whole("batch size", self.batch_size)
@@ -91,6 +126,7 @@ class Recipe(Setting):
         found += one_of("scaling", self.scaling, ("standard", "unscaled"))
         found += one_of("validation", self.validation, ("hold_out", "test"))
         found += whole("evaluations", self.evaluations) if self.evaluations is not None else []
+        found += one_of("views", self.views, VIEWS) + number("head_gain", self.head_gain, ABOVE_ZERO)
         return found + self._stopping_problems()
 
     def _loss_problems(self) -> list[Problem]:
@@ -257,8 +293,12 @@ def names() -> list[str]:
 _PARTS: dict[str, Mapping[str, type[Any]]] = {
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
-    "averaging": {Averaging.kind: Averaging},
+    "averaging": {Averaging.kind: Averaging, Lookahead.kind: Lookahead},
     "early_stopping": {EarlyStopping.kind: EarlyStopping},
+    "augmentation": {Augmentation.kind: Augmentation},
+    "whitening": {Whitening.kind: Whitening},
+    "rate_factors": {RateFactors.kind: RateFactors},
+    "thawing": {Thawing.kind: Thawing},
 }
 
 
@@ -321,4 +361,62 @@ LENET5 = Recipe(
     hold_out=0.05,
 )
 
-_RECIPES = {recipe.name: recipe for recipe in (FAST, LECTURE, LENET5)}
+# The fewest images after which a small net of ours is past 0.99 on MNIST, and past 0.995 (docs/log.md). Nothing is held
+# out: these run for the clock, and whoever chooses by them has the test split for it once.
+MNIST99 = Recipe(
+    name="mnist99",
+    optimizer=Muon(rate=0.24, momentum=0.6, other_rate=0.1),
+    schedule=OneCycle(start=0.2, peak_at=0.2, final=0.0),
+    batch_size=128,
+    steps=240,
+    partial_batch=False,
+    initialisation="he",
+    label_smoothing=0.1,
+    hold_out=0.0,
+    augmentation=Augmentation(crop_px=1),
+    net="speed_digits",
+    data="mnist",
+)
+MNIST995 = dataclasses.replace(
+    MNIST99,
+    name="mnist995",
+    steps=None,
+    epochs=3,
+    augmentation=Augmentation(crop_px=2),
+    net="speed_digits_wide",
+)
+
+# K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024. There the loss is a sum over the batch and the
+# settings are per 1,024 images and before momentum adds up: rate 11.5 and decay 0.0153, over 1,024·(1 + 1/(1 − 0.85)).
+# With our mean over the batch the rate is 1,024 times that and the decay 1,024 times less. The last layer's factor 1/9
+# is its gain here, and its rate so 1/81. Norms and biases do not decay here.
+CIFAR94 = Recipe(
+    name="cifar94",
+    optimizer=SGD(rate=1.5, momentum=0.85, weight_decay=1.33e-3),
+    schedule=OneCycle(start=0.2, peak_at=0.23, final=0.07),
+    batch_size=1024,
+    epochs=10,
+    partial_batch=False,
+    initialisation="torch",
+    label_smoothing=0.2,
+    averaging=Lookahead(decay=0.95**5, every=5, power=3.0),
+    hold_out=0.0,
+    augmentation=Augmentation(flip="alternating", crop_px=2),
+    identity_filters=True,
+    whitening=Whitening(images=5000, eps=5e-4, bias_share=0.3),
+    head_gain=1 / 9,
+    rate_factors=RateFactors(norms=64.0, head=1 / 81),
+    views="mirror_shift",
+    net="speed_cifar",
+    data="cifar10",
+)
+CIFAR90 = dataclasses.replace(
+    CIFAR94,
+    name="cifar90",
+    optimizer=SGD(rate=0.75, momentum=0.85, weight_decay=1.33e-3),
+    batch_size=512,
+    epochs=6,
+    net="speed_cifar_narrow",
+)
+
+_RECIPES = {recipe.name: recipe for recipe in (FAST, LECTURE, LENET5, MNIST99, MNIST995, CIFAR90, CIFAR94)}

@@ -81,9 +81,14 @@ def one_of(name: str, value: object, choices: Iterable[str]) -> list[Problem]:
 
 
 class Setting:
-    """Base of the frozen dataclasses that make up a recipe."""
+    """Base of the frozen dataclasses that make up a recipe.
+
+    `added` names the fields that are younger than the first files: at their default they are left out of the JSON,
+    and where they are missing they have it, so that an older `config.json` reads and writes as before.
+    """
 
     kind: ClassVar[str] = ""
+    added: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         refuse(self.problems())
@@ -97,12 +102,16 @@ class Setting:
 
     def to_json(self) -> dict[str, Any]:
         """The values as plain JSON, with the kind first."""
-        values = {field.name: _plain(getattr(self, field.name)) for field in fields(cast(Any, self))}
+        values = {
+            field.name: _plain(getattr(self, field.name))
+            for field in fields(cast(Any, self))
+            if field.name not in self.added or getattr(self, field.name) != field.default
+        }
         return {"kind": self.kind, **values} if self.kind else values
 
     @classmethod
     def from_fields(cls, document: Mapping[str, Any]) -> Self:
-        """Build from a JSON object whose keys must be exactly the fields.
+        """Build from a JSON object whose keys must be exactly the fields, but for those `added` later.
 
         Raises:
             RecipeError: a key is missing or unknown, or a value is not possible.
@@ -116,10 +125,10 @@ class Setting:
         missing = [
             Problem(f"setting {name!r} is missing", "every setting, spelled out")
             for name in names
-            if name not in document
+            if name not in document and name not in cls.added
         ]
         refuse(unknown + missing)
-        return cls(**{name: _frozen(document[name]) for name in names})
+        return cls(**{name: _frozen(value) for name, value in document.items()})
 
 
 def from_json(document: object, kinds: Mapping[str, type[SettingType]], what: str) -> SettingType:

@@ -16,7 +16,9 @@ from typing import Any
 from convscope import nets
 from convscope.data import load_data, sets
 from convscope.data.image_data import ImageData
-from convscope.engine.plan import make_plan
+from convscope.engine.kernels import library
+from convscope.engine.plan import Plan, make_plan
+from convscope.engine.trial import plan_for
 from convscope.errors import RunError
 from convscope.net import Net
 from convscope.training import pretrained, recipes
@@ -56,6 +58,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     device: str = "auto",
+    precision: str = "auto",
     data_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
     size_px: Size | None = None,
@@ -78,8 +81,10 @@ def train(
         resume: go on with the run in `out`.
         overwrite: replace the run in `out`.
         device: "auto", "cpu", "cuda" …
+        precision: "auto" takes bfloat16 where a short trial finds it clearly faster; "float32"; "bfloat16".
         data_dir, offline, size_px: handed on to `load_data`.
-        weights: "imagenet" starts from torchvision's published weights, for the nets in `nets.weights.names()`.
+        weights: "imagenet" starts from published weights, for the nets in `nets.weights.names()`; a model file or run
+            folder of the same net starts from those.
         listeners: called with every event, in order. One that raises KeyboardInterrupt asks to stop.
 
     Raises:
@@ -97,6 +102,7 @@ def train(
         seed,
         out,
         device,
+        precision,
         data_dir,
         offline,
         size_px,
@@ -129,6 +135,7 @@ class Asked:
     seed: int | None
     out: str | os.PathLike[str] | None
     device: str
+    precision: str
     data_dir: str | os.PathLike[str] | None
     offline: bool
     size_px: Size | None
@@ -153,27 +160,30 @@ class Asked:
 
 def _begin(asked: Asked, overwrite: bool, teller: Teller, began_at: float) -> Run:
     recipe = asked.adjusted(recipes.get("fast" if asked.recipe is None else asked.recipe))
+    asked = _with_what_it_was_made_for(asked, recipe, teller)
     label, net = nets.resolve("lecture" if asked.net is None else asked.net)
-    plan = make_plan(asked.device)
+    make_plan(asked.device, precision=asked.precision)  # raises where there is no such device
     if asked.out is not None:
         _folder(asked.out).require_free(overwrite)
     if asked.weights is not None:
         pretrained.prepare(asked.weights, label, offline=asked.offline, say=teller.note)
-        asked = replace(asked, size_px=pretrained.photo_size(asked.data, asked.size_px))
+        asked = replace(asked, size_px=pretrained.photo_size(asked.weights, asked.data, asked.size_px))
     data = load_data(
         asked.data,
         data_dir=asked.data_dir,
         offline=asked.offline,
         size_px=asked.size_px,
+        channels=pretrained.channels(asked.weights),
         progress=teller.note,
     )
     if asked.weights is not None:
-        data = pretrained.scaled(data, label)
+        data = pretrained.scaled(data, asked.weights, label)
     net = bound_net(net, data)
     seed = asked.seed or 0
     material = make_material(data, recipe, seed)
     recipe = _fitting(recipe, asked, len(material.data.train), teller)
     require_batch_for_norms(net, material.data.input_shape, recipe.batch_size)
+    plan = _plan(asked, net, recipe, material)
     configuration = Configuration(
         _source(asked, data), net, label, recipe, seed, plan, versions(), asked.weights
     )
@@ -183,6 +193,29 @@ def _begin(asked: Asked, overwrite: bool, teller: Teller, began_at: float) -> Ru
         folder.clear()
         folder.write_config(configuration.to_json())
         return _run(loop, teller)
+
+
+def _plan(asked: Asked, net: Net, recipe: Recipe, material: Material) -> Plan:
+    """How this machine is best used for this training."""
+    course = Course.of(recipe, len(material.data.train))
+    return plan_for(
+        net,
+        material.data.input_shape,
+        recipe.batch_size,
+        asked.device,
+        precision=asked.precision,
+        images=course.images_at(course.steps),
+    )
+
+
+def _with_what_it_was_made_for(asked: Asked, recipe: Recipe, teller: Teller) -> Asked:
+    """The recipe's own net and data where none are named, and a sentence that says so."""
+    own = {name: getattr(recipe, name) for name in ("net", "data")}
+    taken = {name: value for name, value in own.items() if value and getattr(asked, name) is None}
+    if taken:
+        said = " and ".join(f"--{name} {value}" if name == "net" else value for name, value in taken.items())
+        teller.note(f"The recipe {recipe.name} comes with {said}, as nothing else is named.")
+    return replace(asked, **taken)
 
 
 @contextmanager
@@ -253,6 +286,7 @@ def _resume(asked: Asked, teller: Teller, began_at: float) -> Run:
             return _finished(folder, checkpoint.state.result, teller)
         make_plan(configuration.plan.device)  # raises where the device is no longer there
         _note_versions(configuration, teller)
+        _note_kernels(configuration.plan, teller)
         material = _material_again(asked, configuration, folder, teller)
         loop = _prepared(configuration, material, folder, teller, began_at, checkpoint, asked.offline)
         return _run(loop, teller)
@@ -278,6 +312,16 @@ def _note_versions(run: Configuration, teller: Teller) -> None:
         )
 
 
+def _note_kernels(plan: Plan, teller: Teller) -> None:
+    """A run that was started with compiled kernels goes on without them where they can no longer be built."""
+    built = library.load()
+    if plan.compiled and plan.device == "cpu" and built.library is None:
+        teller.note(
+            f"The run was started with compiled kernels, and {built.reason}: it goes on without them, more slowly, "
+            "and its bits may differ from those of one sitting."
+        )
+
+
 def _require_agreement(asked: Asked, run: Configuration, folder: RunFolder) -> None:
     """Everything that was given must be what the run was started with."""
     recipe = run.recipe
@@ -294,9 +338,11 @@ def _require_agreement(asked: Asked, run: Configuration, folder: RunFolder) -> N
         "rate": recipe.optimizer.rate,
         "seed": run.seed,
         "device": run.plan.device,
+        "precision": run.plan.precision,
         "weights": run.weights,
     }
     given |= {"seed": asked.seed, "device": None if asked.device == "auto" else asked.device}
+    given |= {"precision": None if asked.precision == "auto" else asked.precision}
     given |= {"weights": asked.weights}
     for name, value in given.items():
         if value is not None and value != stored[name]:
@@ -312,8 +358,8 @@ def _require_recipe(given: Recipe, stored: Recipe, in_full: bool, folder: RunFol
         raise _conflict(folder, "recipe", stored.name, given.name)
     if in_full and given != stored:
         ours, theirs = stored.to_json(), given.to_json()
-        name = next(key for key in ours if ours[key] != theirs[key])
-        raise _conflict(folder, f"recipe {name}", ours[name], theirs[name])
+        name = next(key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key))
+        raise _conflict(folder, f"recipe {name}", ours.get(name), theirs.get(name))
 
 
 def _require_net(asked: Net | str, run: Configuration, folder: RunFolder) -> None:
@@ -344,6 +390,7 @@ def _material_again(asked: Asked, run: Configuration, folder: RunFolder, teller:
         data_dir=run.data.data_dir if asked.data_dir is None else asked.data_dir,
         offline=asked.offline,
         size_px=run.data.size_px if asked.size_px is None else asked.size_px,
+        channels=pretrained.channels(run.weights),
         progress=teller.note,
     )
     if data.digest != run.data.digest:
@@ -354,7 +401,7 @@ def _material_again(asked: Asked, run: Configuration, folder: RunFolder, teller:
             f"{data.name} with digest {data.digest[:16]}",
         )
     if run.weights:
-        data = pretrained.scaled(data, run.net_label)
+        data = pretrained.scaled(data, run.weights, run.net_label)
     return make_material(data, run.recipe, run.seed)
 
 
@@ -375,9 +422,13 @@ def _prepared(
     plan.apply()
     course = Course.of(configuration.recipe, len(material.data.train))
     shape = material.data.input_shape
-    module = make_network(configuration.net, shape, configuration.recipe, configuration.seed, plan)
+    module = make_network(
+        configuration.net, shape, configuration.recipe, configuration.seed, plan, material.data
+    )
     if configuration.weights and not checkpoint:
-        pretrained.pour(module, configuration.net_label, offline=offline, say=teller.note)
+        pretrained.pour(
+            module, configuration.weights, configuration.net_label, offline=offline, say=teller.note
+        )
     step = checkpoint.state.step if checkpoint else 0
     seconds = estimated_s(configuration, material, module, course, step)
     loop = Loop(configuration, material, module, course, folder, teller, began_at)

@@ -9,7 +9,9 @@ from typing import Any
 from convscope.inference import Inference, Node
 from convscope.layers._composite import Composite
 
-EXTRAS = frozenset(["batchnorm", "relu", "relu6", "tanh", "sigmoid", "softmax", "dropout", "lrn", "identity"])
+EXTRAS = frozenset(
+    ["batchnorm", "relu", "relu6", "gelu", "tanh", "sigmoid", "softmax", "dropout", "lrn", "identity"]
+)
 """Words that keep the shape: drawn as strips on the layer before them."""
 
 LONGEST_PERIOD = 12

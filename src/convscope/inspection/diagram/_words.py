@@ -19,7 +19,7 @@ COLOURS = {
 }
 KINDS = {
     "conv": "convolution", "dense": "dense", "rbf": "dense", "batchnorm": "normalisation", "lrn": "normalisation",
-    "relu": "activation", "relu6": "activation", "tanh": "activation", "sigmoid": "activation",
+    "relu": "activation", "relu6": "activation", "gelu": "activation", "tanh": "activation", "sigmoid": "activation",
     "softmax": "activation", "dropout": "dropout", "maxpool": "pooling", "avgpool": "pooling", "lppool": "pooling",
     "subsample": "pooling", "globalpool": "pooling", "adaptiveavgpool": "pooling",
 }  # fmt: skip

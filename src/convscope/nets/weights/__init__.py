@@ -1,11 +1,12 @@
-"""Published ImageNet weights for our networks: torchvision's files, under our names, with their classes.
+"""Published ImageNet weights for our networks, under our names, with their classes.
 
     from convscope.nets import weights
     model = weights.load("resnet18")                 a Model: predicts ImageNet's 1000 classes
     notes = weights.pour_into(network, "resnet18")   into a network of your own classes and channels
 
-A file is downloaded once, checked against the digest in its name, read with torch's weights-only reader, and kept in
-the cache as a model file of ours; after that nothing is unpickled any more.
+Torchvision's files are downloaded once; efficientnet-lite0's comes with a Python package, an extra of ours. A file is
+checked against its pinned digest, read with torch's weights-only reader, and kept in the cache as a model file of
+ours; after that nothing is unpickled any more.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMAGENET_CLASSES",
+    "is_at_hand",
     "load",
     "model_path",
     "names",
@@ -53,7 +55,7 @@ def names() -> list[str]:
     """
     from convscope import nets
 
-    return [name for name in nets.names() if nets.get(name).torchvision]
+    return [name for name in nets.names() if nets.get(name).torchvision or nets.get(name).package]
 
 
 def load(
@@ -62,6 +64,7 @@ def load(
     classes: int | None = None,
     channels: int | None = None,
     file: str | os.PathLike[str] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
     say: Callable[[str], None] = _silent,
 ) -> Model:
@@ -71,19 +74,21 @@ def load(
         name: one of `names()`.
         classes: another number than ImageNet's 1000; the last layer then starts anew, with torch's initialisation.
         channels: another number than 3; the first filters are summed or repeated.
-        file: take this file: torchvision's own, or safetensors under torchvision's names.
+        file: take this file: the published one, or safetensors under its publisher's names.
+        data_dir: a folder with `weights/` to look into first; else the variable CONVSCOPE_DATA.
         offline: fetch nothing.
         say: receives what was adapted, and lines about the download.
 
     Raises:
         ModelFileError: no such weights, or the file is of another network.
         DataError: the file is not at hand and cannot be fetched, or is damaged.
+        MissingExtraError: it comes with a package that is not installed.
     """
     from convscope.model_file import Model, load_model
 
     entry = _entry(name)
     whole = (
-        load_model(model_path(name, offline=offline, say=say))
+        load_model(model_path(name, data_dir=data_dir, offline=offline, say=say))
         if file is None
         else _converted(entry, Path(file))
     )
@@ -125,7 +130,13 @@ def preprocessing(name: str, channels: int = 3, size_px: tuple[int, int] = (224,
     return published.preprocessing(_builder(_entry(name)), channels, size_px)
 
 
-def model_path(name: str, *, offline: bool = False, say: Callable[[str], None] = _silent) -> Path:
+def model_path(
+    name: str,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    offline: bool = False,
+    say: Callable[[str], None] = _silent,
+) -> Path:
     """The published network as a model file of ours in the cache, made there the first time."""
     from convscope.model_file import save_model
     from convscope.nets.weights.published import Published, cache, file_of
@@ -134,7 +145,7 @@ def model_path(name: str, *, offline: bool = False, say: Callable[[str], None] =
     path = cache() / f"{name}{_SUFFIX}"
     if path.is_file():
         return path
-    file = file_of(Published.of(_builder(entry)), offline=offline, say=say)
+    file = file_of(Published.of(_builder(entry)), data_dir=data_dir, offline=offline, say=say)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_model(_converted(entry, file), path)
     if file.parent == path.parent:
@@ -142,27 +153,31 @@ def model_path(name: str, *, offline: bool = False, say: Callable[[str], None] =
     return path
 
 
+def is_at_hand(name: str, data_dir: str | os.PathLike[str] | None = None) -> bool:
+    """Whether the weights of this name need no download; a look at files' names, which reading them checks."""
+    from convscope.nets.weights.published import Published, cache, places
+
+    if (cache() / f"{name}{_SUFFIX}").is_file():
+        return True
+    published = Published.of(_builder(_entry(name)))
+    return any((folder / published.download.name).is_file() for folder in places(published, data_dir))
+
+
 def _converted(entry: Entry, file: Path) -> Model:
-    """The published network from a file under torchvision's names."""
+    """The published network from a file under its publisher's names."""
     from convscope.model_file import Model
     from convscope.nets.weights.published import Published
 
     published = Published.of(_builder(entry))
     module = entry.net.build(INPUT_SHAPE, IMAGENET_CLASSES)
     module.load_state_dict(read(file, entry.name))
-    card = {
-        "weights": {
-            "source": published.mirror + published.download.name,
-            "data": "ImageNet-1k",
-            "by": "torchvision",
-        }
-    }
+    card = {"weights": {"source": published.source, "data": "ImageNet-1k", "by": published.by}}
     net = entry.net.bind(IMAGENET_CLASSES)
     return Model(net, module.eval(), INPUT_SHAPE, published.class_names, preprocessing(entry.name), card)
 
 
 def read(file: str | os.PathLike[str], name: str) -> dict[str, Tensor]:
-    """The tensors of a weights file under our names: torchvision's own file, or safetensors under its names.
+    """The tensors of a weights file under our names: the published file, or safetensors under its publisher's names.
 
     Raises:
         ModelFileError: it cannot be read, is not the published file, or is of another network.
@@ -204,7 +219,7 @@ def _unpickled(path: Path, builder: str) -> dict[str, Tensor]:
         raise ModelFileError(f"{path} cannot be read: {error.strerror}", "a weights file") from error
     if not digest.startswith(published.download.hexdigest):
         raise ModelFileError(
-            f"{path} is not torchvision's {published.download.name}: its SHA-256 is {digest}",
+            f"{path} is not {published.by}'s {published.download.name}: its SHA-256 is {digest}",
             f"one that starts with {published.download.hexdigest}; no other pickle is opened, since it can run code",
             "Take the published file, or save the state dict as safetensors",
         )
@@ -232,5 +247,5 @@ def _entry(name: str) -> Entry:
 
 
 def _builder(entry: Entry) -> str:
-    assert entry.torchvision is not None
-    return entry.torchvision
+    """What the publisher calls the network."""
+    return entry.torchvision or entry.name

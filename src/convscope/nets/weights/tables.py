@@ -1,10 +1,12 @@
-"""Our names beside torchvision's, family by family: the same layers, called differently.
+"""Our names beside their publishers', family by family: the same layers, called differently.
 
-A table maps our module to torchvision's; the tensors in both have the same last names (weight, bias, running_mean …).
+A table maps our module to torchvision's, or to that of EfficientNet-Lite0's converter; the tensors in both have the
+same last names (weight, bias, running_mean …).
 """
 
 from __future__ import annotations
 
+from convscope.nets.efficientnet import STAGES
 from convscope.nets.resnet import BLOCKS
 
 Table = dict[str, str]
@@ -67,7 +69,7 @@ HEADS = frozenset({"fc8", "fc", "aux1.fc2", "aux2.fc2"})
 
 
 def table(builder: str) -> Table:
-    """Our module → torchvision's, for one of torchvision's builders.
+    """Our module → the publisher's, for one of torchvision's builders or efficientnet-lite0.
 
     >>> table("resnet18")["layer2.residual1.projection"]
     'layer2.0.downsample.0'
@@ -76,6 +78,8 @@ def table(builder: str) -> Table:
         return ALEXNET
     if builder == "googlenet":
         return googlenet()
+    if builder == "efficientnet-lite0":
+        return efficientnet()
     if builder in VGG_CONVOLUTIONS:
         return vgg(builder)
     return resnet(int(builder.removeprefix("resnet")))
@@ -119,4 +123,19 @@ def resnet(depth: int) -> Table:
         if stage > 1 or depth >= 50:
             names[f"layer{stage}.residual1.projection"] = f"layer{stage}.0.downsample.0"
             names[f"layer{stage}.residual1.projection_norm"] = f"layer{stage}.0.downsample.1"
+    return names
+
+
+def efficientnet() -> Table:
+    """Blocks are counted through from 0 there, and norms by their place in the block, whose first may not widen."""
+    names = {"stem": "_conv_stem", "stem_norm": "_bn0", "top": "_conv_head", "top_norm": "_bn1", "fc": "_fc"}
+    number = 0
+    for stage, (expansion, _, _, _, blocks) in enumerate(STAGES, start=1):
+        for block in range(1, blocks + 1):
+            ours, theirs = f"stage{stage}.block{block}", f"_blocks.{number}"
+            parts = ("expand", "depthwise", "project") if expansion > 1 else ("depthwise", "project")
+            for place, part in enumerate(parts, start=3 - len(parts)):
+                names[f"{ours}.{part}"] = f"{theirs}._{part}_conv"
+                names[f"{ours}.{part}_norm"] = f"{theirs}._bn{place}"
+            number += 1
     return names

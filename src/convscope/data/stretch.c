@@ -1,0 +1,108 @@
+/* Pillow's resize of an RGB picture, bit for bit, several times as fast; called by `stretching.py`.
+
+   Two passes, along the rows and along the columns. Each result is a weighted sum of a few neighbours in whole numbers
+   with 22 bits after the point, rounded to the nearest and cut to 0 … 255. To have many sums side by side in vectors,
+   sixteen rows at a time are turned on their side and back again. Source of the arithmetic: Pillow,
+   src/libImaging/Resample.c; the rest is ours. */
+
+#include <stdint.h>
+#include <string.h>
+
+enum { BITS = 22, HALF = 1 << (BITS - 1), SIDE = 16 };
+
+typedef uint8_t bytes __attribute__((vector_size(SIDE)));
+
+static inline bytes loaded(const uint8_t *from) {
+    bytes values;
+    memcpy(&values, from, SIDE);
+    return values;
+}
+
+static inline void store(uint8_t *to, bytes values) { memcpy(to, &values, SIDE); }
+
+/* Columns become rows. Four times, row i of the upper half is interleaved with row i of the lower half. */
+static inline void turn(bytes square[SIDE]) {
+    const bytes low = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
+    const bytes high = low + 8;
+    for (int round = 0; round < 4; round++) {
+        bytes next[SIDE];
+        for (int i = 0; i < SIDE / 2; i++) {
+            next[2 * i] = __builtin_shuffle(square[i], square[i + SIDE / 2], low);
+            next[2 * i + 1] = __builtin_shuffle(square[i], square[i + SIDE / 2], high);
+        }
+        memcpy(square, next, sizeof next);
+    }
+}
+
+static inline uint8_t cut(int32_t sum) {
+    const int32_t value = sum >> BITS;
+    return value < 0 ? 0 : value > 255 ? 255 : value;
+}
+
+static inline int least(int a, int b) { return a < b ? a : b; }
+
+/* from    (rows, from_width, 3), 3 * from_width at least SIDE, width at least SIDE
+   first   (width,), the first pixel that counts for each pixel of the result
+   weights (width, count)
+   turned  (from_width, 3, SIDE) and narrow (width, 3, SIDE) are room to work in
+   to      (3, rows, width) */
+static void along_rows(const uint8_t *from, int rows, int from_width, const int32_t *first, int count,
+                       const int32_t *weights, int width, uint8_t *turned, uint8_t *narrow, uint8_t *to) {
+    const int row_bytes = 3 * from_width;
+    bytes square[SIDE];
+    for (int top = 0; top < rows; top += SIDE) {
+        for (int start = 0; start < row_bytes; start += SIDE) {
+            const int at = least(start, row_bytes - SIDE);
+            for (int i = 0; i < SIDE; i++) square[i] = loaded(from + (int64_t)least(top + i, rows - 1) * row_bytes + at);
+            turn(square);
+            for (int i = 0; i < SIDE; i++) store(turned + (int64_t)(at + i) * SIDE, square[i]);
+        }
+        for (int x = 0; x < width; x++) {
+            const uint8_t *column = turned + (int64_t)first[x] * 3 * SIDE;
+            int32_t sums[3 * SIDE];
+            for (int i = 0; i < 3 * SIDE; i++) sums[i] = HALF;
+            for (int k = 0; k < count; k++, column += 3 * SIDE)
+                for (int i = 0; i < 3 * SIDE; i++) sums[i] += column[i] * weights[(int64_t)x * count + k];
+            for (int i = 0; i < 3 * SIDE; i++) narrow[(int64_t)x * 3 * SIDE + i] = cut(sums[i]);
+        }
+        for (int c = 0; c < 3; c++)
+            for (int start = 0; start < width; start += SIDE) {
+                const int at = least(start, width - SIDE);
+                for (int i = 0; i < SIDE; i++) square[i] = loaded(narrow + ((int64_t)(at + i) * 3 + c) * SIDE);
+                turn(square);
+                for (int i = 0; i < least(SIDE, rows - top); i++)
+                    store(to + ((int64_t)c * rows + top + i) * width + at, square[i]);
+            }
+    }
+}
+
+/* from (from_rows, width) -> to (rows, width); sums (width,) is room to work in. */
+static void along_columns(const uint8_t *from, int width, const int32_t *first, int count, const int32_t *weights,
+                          int rows, int32_t *sums, uint8_t *to) {
+    for (int y = 0; y < rows; y++) {
+        for (int x = 0; x < width; x++) sums[x] = HALF;
+        for (int k = 0; k < count; k++) {
+            const int32_t weight = weights[(int64_t)y * count + k];
+            const uint8_t *row = from + (int64_t)(first[y] + k) * width;
+            for (int x = 0; x < width; x++) sums[x] += row[x] * weight;
+        }
+        for (int x = 0; x < width; x++) to[(int64_t)y * width + x] = cut(sums[x]);
+    }
+}
+
+/* from (from_height, from_width, 3) -> to (3, height, width), along the columns first or last. The others are room to
+   work in: between for 3 * (height or from_height) * (from_width or width) bytes, sums for 3 * from_width or width. */
+void convscope_stretch(int columns_first, const uint8_t *from, int from_height, int from_width, const int32_t *first_x,
+                       int count_x, const int32_t *weights_x, const int32_t *first_y, int count_y,
+                       const int32_t *weights_y, int height, int width, uint8_t *turned, uint8_t *narrow,
+                       uint8_t *between, int32_t *sums, uint8_t *to) {
+    if (columns_first) {
+        along_columns(from, 3 * from_width, first_y, count_y, weights_y, height, sums, between);
+        along_rows(between, height, from_width, first_x, count_x, weights_x, width, turned, narrow, to);
+        return;
+    }
+    along_rows(from, from_height, from_width, first_x, count_x, weights_x, width, turned, narrow, between);
+    for (int c = 0; c < 3; c++)
+        along_columns(between + (int64_t)c * from_height * width, width, first_y, count_y, weights_y, height, sums,
+                      to + (int64_t)c * height * width);
+}

@@ -1,0 +1,203 @@
+"""finetune and scratch: training that starts from an extracted head, or from nothing.
+
+finetune is the lecture's second regime: the head first, fitted to convergence on frozen features; then the layers
+below it, from the top down, each slower than the one above, with augmented pictures, until held-out ones get no better.
+scratch trains the same net with the same recipe's pictures from random weights, to see what the backbone is worth.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from convscope.engine.plan import Plan
+from convscope.inference import expand
+from convscope.model_file import Model, load_model, parse_json, save_model, write_text
+from convscope.reference import Network
+from convscope.training import SGD, AdamW, EarlyStopping, OneCycle, Recipe, train
+from convscope.training.augmentation import Augmentation
+from convscope.training.folder import RunFolder, claim_next
+from convscope.training.result import Run
+from convscope.training.telling import Teller
+from convscope.training.thawing import Thaw, Thawing, layers_from_top
+from convscope.transfer_learning.backbones import Backbone
+from convscope.transfer_learning.extract import Extracted
+from convscope.transfer_learning.familiarity import axes_of, calibrated
+from convscope.transfer_learning.material import HELD_OUT, Material
+from convscope.transfer_learning.start import Wish, extracted_run
+from convscope.unknown import Unknown, distance
+
+START = "head.safetensors"
+"""The extracted model that fine-tuning starts from, beside the run's own files."""
+NOTHING = "none"
+"""What `--freeze-until` takes for thawing every layer."""
+SHIFT = 0.1
+"""How far a picture is moved at most, as a share of its side."""
+
+FINETUNE = Recipe(
+    name="finetune",
+    optimizer=SGD(rate=2e-3, weight_decay=1e-4),
+    schedule=OneCycle(start=0.1, peak_at=0.2, final=0.0, down="cosine"),
+    batch_size=32,
+    epochs=10,
+    early_stopping=EarlyStopping(patience=5, metric="accuracy"),
+    hold_out=HELD_OUT,
+    thawing=Thawing(),
+)
+SCRATCH = Recipe(
+    name="scratch",
+    optimizer=AdamW(rate=2e-3, weight_decay=0.05),
+    schedule=OneCycle(start=0.1, peak_at=0.2, final=0.0, down="cosine"),
+    batch_size=32,
+    epochs=30,
+    initialisation="he",
+    label_smoothing=0.1,
+    hold_out=HELD_OUT,
+)
+
+
+def finetune_recipe(
+    size_px: tuple[int, int], freeze_until: str | None = None, epochs: int | None = None
+) -> Recipe:
+    """The short schedule for pictures of this size: mirrored, and moved by up to a tenth of their side.
+
+    >>> finetune_recipe((224, 224)).augmentation.crop_px
+    22
+    """
+    thawing = replace(FINETUNE.thawing or Thawing(), freeze_until=freeze_until)
+    recipe = replace(FINETUNE, augmentation=for_photos(size_px), thawing=thawing)
+    return recipe.adjusted(epochs=epochs)
+
+
+def scratch_recipe(size_px: tuple[int, int], epochs: int | None = None) -> Recipe:
+    """Training from random weights on the same pictures, three times as long."""
+    return replace(SCRATCH, augmentation=for_photos(size_px)).adjusted(epochs=epochs)
+
+
+def for_photos(size_px: tuple[int, int]) -> Augmentation:
+    """What may happen to a photo without changing what it shows."""
+    return Augmentation(flip="random", crop_px=round(SHIFT * min(size_px)))
+
+
+def trained(
+    wish: Wish, backbone: Backbone, ready: Material, plan: Plan, teller: Teller, began_at: float
+) -> Run:
+    """Fine-tune, or train from nothing, into a run folder. `wish` is what `transfer` was given."""
+    place = wish.out if wish.out is not None else claim_next(ready.data.name, backbone.label)
+    folder = RunFolder(Path(place).expanduser())
+    backbone.with_classes(False)  # raises where only the features can be used
+    until = freezing(backbone, ready.data.input_shape, wish.freeze_until) if wish.mode == "finetune" else None
+    if until is not None and wish.freeze_until is None:
+        teller.note(f"Everything up to {until} stays as it is. Thaw it too with --freeze-until {NOTHING}.")
+    head = _head(wish, backbone, ready, plan, teller, folder) if wish.mode == "finetune" else None
+    size = ready.data.preprocessing.size_px
+    recipe = (
+        finetune_recipe(size, until, wish.epochs) if head is not None else scratch_recipe(size, wish.epochs)
+    )
+    run = train(
+        wish.data,
+        head.model.net if head else backbone.with_classes(False),
+        fitting(recipe, len(ready.data.train)),
+        seed=wish.seed,
+        out=folder.path,
+        overwrite=wish.overwrite or head is not None,
+        device=wish.device,
+        data_dir=wish.data_dir,
+        offline=wish.offline,
+        size_px=size,
+        weights=str((folder.path / START).resolve()) if head else None,
+        listeners=teller.listeners,
+    )
+    told = {"mode": wish.mode, "backbone": backbone.name, "backbone_sha256": backbone.digest}
+    _complete(folder, ready, head, told, wish.false_alarms)
+    result = {
+        **run.result,
+        "wall_s": time.perf_counter() - began_at,
+        "mode": wish.mode,
+        "backbone": backbone.name if head else None,
+        "features_s": head.made.features_s if head else None,
+        "head_s": head.fitted.head_s if head else None,
+    }
+    return Run(run.folder, result, (*teller.notes, *run.messages))
+
+
+def fitting(recipe: Recipe, images: int) -> Recipe:
+    """The recipe with batches that so few pictures can fill at least four times."""
+    batch = min(recipe.batch_size, max(2, images // 4))
+    return replace(recipe, batch_size=min(batch, images))
+
+
+def _head(
+    wish: Wish, backbone: Backbone, ready: Material, plan: Plan, teller: Teller, folder: RunFolder
+) -> Extracted:
+    """The head, fitted to convergence on frozen features: a run of its own, which fine-tuning then replaces."""
+    head = extracted_run(wish, backbone, ready, plan, teller, folder)
+    accuracy = head.fitted.validation_accuracy
+    if accuracy is not None:
+        teller.note(f"The head alone, on frozen features: {accuracy:.4f} on the validation split.")
+    save_model(head.model, folder.path / START)
+    return head
+
+
+def freezing(backbone: Backbone, input_shape: tuple[int, int, int], asked: str | None) -> str | None:
+    """The layer up to which nothing moves: the one that is asked for, else the last before the middle; None for none.
+
+    Raises:
+        RecipeError: there is no such layer, or it is the head.
+    """
+    if asked == NOTHING:
+        return None
+    with torch.device("meta"):
+        module = backbone.with_classes(True).build(input_shape)
+    if asked is None and backbone.middle is not None:
+        before = {node.name for node in expand(backbone.net.layers[: backbone.middle])}
+        layers = layers_from_top(module)
+        asked = next((name for layer in layers for name in layer.names if name in before), None)
+    Thaw(Thawing(freeze_until=asked), module)
+    return asked
+
+
+def _complete(
+    folder: RunFolder,
+    ready: Material,
+    head: Extracted | None,
+    told: dict[str, Any],
+    false_alarms: float,
+) -> None:
+    """What training does not know: where the backbone came from, and when a picture is none of the classes."""
+    model = load_model(folder.model)
+    model.card["transfer"] = told
+    model.unknown = _unknown(model, ready, false_alarms) if head else None
+    save_model(model, folder.model)
+    document = parse_json(folder.config.read_bytes())
+    write_text(folder.config, json.dumps({**document, "transfer": told}, indent=2, sort_keys=True) + "\n")
+
+
+def _unknown(model: Model, ready: Material, false_alarms: float) -> Unknown | None:
+    """The rule, from pictures that were not learned from: without a validation split there is none."""
+    if ready.data.validation is None:
+        return None
+    known = _features_and_scores(model, ready.data.train.images)
+    held_out, scores = _features_and_scores(model, ready.data.validation.images)
+    return calibrated(known[0], distance(held_out, *axes_of(known[0])), scores, false_alarms)
+
+
+def _features_and_scores(model: Model, images: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """What reaches the head, (N, D), and what leaves it, (N, K)."""
+    from convscope.engine.plan import make_plan
+    from convscope.engine.scoring import score
+    from convscope.net import Net
+    from convscope.transfer_learning.backbones import head_place
+
+    place = head_place(model.net, "the model")
+    body: Network = Net(*model.net.layers[:place]).build(model.input_shape)
+    body.load_state_dict({key: model.module.state_dict()[key] for key in body.state_dict()})
+    features = score(body.eval(), images, model.preprocessing, make_plan("cpu"))
+    head = [each for each in model.module.modules() if isinstance(each, torch.nn.Linear)][-1]
+    with torch.inference_mode():
+        return features, head(features)

@@ -1,0 +1,201 @@
+"""layers: how transferable is each layer? The first k layers stay frozen, the others learn on, for each k.
+
+Early layers are about any picture and later ones about the classes they were trained for, so freezing early ones
+should cost nothing and freezing all but the head something (Yosinski et al. 2014; the lecture's two regimes are two of
+these points). k = all but the head is `extract`; k = 0 fine-tunes everything.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from convscope.model_file import Model
+from convscope.net import Net
+from convscope.training.events import Listener
+from convscope.training.thawing import Thaw, Thawing, layers_from_top
+from convscope.transfer_learning.comparing import _begun, _told, _write, interval
+from convscope.transfer_learning.finetune import FINETUNE, finetune_recipe
+from convscope.transfer_learning.material import Data
+from convscope.transfer_learning.plot import Line, Point, line_plot
+
+PER_CLASS, DRAWS = 20, 3
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """One k: the last frozen layer (None for k = 0), how many numbers are frozen and trained, and what came of it.
+
+    `accuracies` has one number a draw, `accuracy` is their mean, `interval` its 95 % interval; empty and None where
+    there was no time.
+    """
+
+    k: int
+    freeze_until: str | None
+    parameters_frozen: int
+    parameters_trained: int
+    accuracies: tuple[float, ...]
+    accuracy: float | None
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class LayerStudy:
+    """What `layers` found: one entry for each number of frozen layers, over `judged_images` pictures."""
+
+    folder: str
+    data: str
+    backbone: str
+    per_class: int
+    judged_images: int
+    layers: tuple[Frozen, ...]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    def render(self) -> str:
+        """A line for each k, and where the plot is."""
+        rows = [f"{'k':>3}  {'frozen up to':<16}{'frozen':>14}{'trained':>14}  accuracy"]
+        for each in self.layers:
+            if each.accuracy is None or each.interval is None:
+                said = "– (no time)"
+            else:
+                low, high = each.interval
+                said = f"{each.accuracy:.3f} ({low:.2f}–{high:.2f}) ×{len(each.accuracies)}"
+            until = each.freeze_until or "nothing"
+            rows.append(
+                f"{each.k:>3}  {until:<16}{each.parameters_frozen:>14,}{each.parameters_trained:>14,}  {said}"
+            )
+        title = (
+            f"{self.data} from {self.backbone}, {self.per_class} pictures a class: accuracy on"
+            f" {self.judged_images:,} pictures; mean, 95 % interval, draws"
+        )
+        return "\n".join([title, *rows, f"The plot is {self.folder}/layers.svg."])
+
+    def svg(self) -> str:
+        """The plot: accuracy over the number of frozen layers."""
+        made = [each for each in self.layers if each.accuracy is not None]
+        points = tuple(Point(str(e.k), e.accuracy or 0.0, e.interval or (0.0, 1.0)) for e in made)
+        places = [str(each.k) for each in self.layers]
+        title = f"{self.data} from {self.backbone}, {self.per_class} a class"
+        return line_plot(title, "frozen layers", places, [Line("accuracy", points)])
+
+
+def frozen_and_trained(
+    net: Net, input_shape: tuple[int, int, int], freeze_until: str | None
+) -> tuple[int, int]:
+    """How many parameters stay and how many move, when every layer up to one is frozen.
+
+    Raises:
+        RecipeError: there is no such layer, or it is the last.
+
+    >>> from convscope import nets
+    >>> frozen_and_trained(nets.get("vgg16").net.bind(1000), (3, 224, 224), "conv2_2")
+    (260160, 138097384)
+    """
+    with torch.device("meta"):
+        module = net.build(input_shape)
+    Thaw(Thawing(freeze_until=freeze_until, thawed_at=0.0), module).at(1.0)
+    counts = {True: 0, False: 0}
+    for parameter in module.parameters():
+        counts[parameter.requires_grad] += parameter.numel()
+    return counts[False], counts[True]
+
+
+def layers(
+    data: Data,
+    backbone: str | os.PathLike[str] | Model | None = None,
+    *,
+    per_class: Sequence[int] | None = None,
+    draws: int | None = None,
+    budget_minutes: float | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
+    data_dir: str | os.PathLike[str] | None = None,
+    offline: bool = False,
+    size_px: int | tuple[int, int] | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    listeners: Sequence[Listener] = (),
+) -> LayerStudy:
+    """Accuracy with the first k layers frozen, for each k, from few pictures of each class.
+
+    Args:
+        per_class: how many, of which the first counts; None for 20. The other arguments are those of `compare`.
+
+    Raises:
+        ConvscopeError: something the user can mend.
+    """
+    study, folder, clock = _begun(
+        data, backbone, "layers", seed, out, overwrite, device, data_dir, offline, size_px, cache,
+        listeners, budget_minutes,
+    )  # fmt: skip
+    count = per_class[0] if per_class else PER_CLASS
+    shape = study.data.input_shape
+    net = study.backbone.with_classes(False).bind(len(study.data.class_names))
+    with torch.device("meta"):
+        names = [layer.names[0] for layer in reversed(layers_from_top(net.build(shape)))][:-1]
+    untils: list[str | None] = [None, *names]
+    results: list[list[float]] = [[] for _ in untils]
+    longest_s = 0.0
+    for draw in range(draws or DRAWS):
+        places = study.drawn(count, draw)
+        start, extracted = study.head_at_the_end(places, draw)
+        results[-1].append(extracted)
+        for k in _ends_first(len(untils) - 1):
+            if not clock.has_room(longest_s):
+                continue
+            began_at = time.perf_counter()
+            recipe = finetune_recipe(study.data.preprocessing.size_px, untils[k], epochs)
+            recipe = replace(recipe, thawing=replace(FINETUNE.thawing or Thawing(), freeze_until=untils[k]))
+            accuracy = study.trained(places, recipe, start)
+            longest_s = max(longest_s, time.perf_counter() - began_at)
+            results[k].append(accuracy)
+            study.teller(_told(f"{k} layers frozen", count, draw, accuracy, clock))
+    found = tuple(
+        _frozen(k, until, results[k], net, shape, len(study.judged)) for k, until in enumerate(untils)
+    )
+    report = LayerStudy(
+        str(folder.path), study.data.name, study.backbone.name, count, len(study.judged), found, clock.spent_s
+    )
+    _write(folder, study, report, "layers")
+    return report
+
+
+def _ends_first(number: int) -> list[int]:
+    """0 … number − 1 with the ends first, then halves, quarters …, so that a short budget still shows the shape.
+
+    >>> _ends_first(5)
+    [0, 4, 2, 1, 3]
+    """
+    order = [0, number - 1]
+    step = number - 1
+    while step > 1:
+        step = (step + 1) // 2
+        order += [k for k in range(0, number, step) if k not in order]
+    return list(dict.fromkeys(order))
+
+
+def _frozen(
+    k: int,
+    until: str | None,
+    accuracies: list[float],
+    net: Net,
+    shape: tuple[int, int, int],
+    judged: int,
+) -> Frozen:
+    frozen, trained = frozen_and_trained(net, shape, until)
+    if not accuracies:
+        return Frozen(k, until, frozen, trained, (), None, None)
+    middle = float(np.mean(accuracies))
+    return Frozen(k, until, frozen, trained, tuple(accuracies), middle, interval(accuracies, judged))

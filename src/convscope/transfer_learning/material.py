@@ -1,0 +1,156 @@
+"""The pictures of a transfer, brought to what the backbone takes, with something held out to judge on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from convscope.data import load_data, pictures, sets
+from convscope.data.array_types import Labels
+from convscope.data.arrays import resized
+from convscope.data.class_folders import list_folder
+from convscope.data.image_data import ImageData
+from convscope.errors import DataError
+from convscope.transfer_learning.backbones import Backbone, channels_for
+
+Data = ImageData | str | os.PathLike[str]
+Say = Callable[[str], None]
+
+HELD_OUT = 0.2
+"""The share of every class that is held out where the data bring neither a validation nor a test split."""
+LOOKED_AT = 32
+"""Picture files whose size is looked at, to say whether they are enlarged."""
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What a transfer works on.
+
+    Attributes:
+        data: at the backbone's size, in its channels, with its mean and deviation; with a split to judge on, where
+            one could be held out.
+        digest: of the data before anything was held out.
+        held_out: the share that was held out here; 0 where the data brought a split of their own, or have too few.
+        notes: sentences for the user.
+    """
+
+    data: ImageData
+    digest: str
+    held_out: float
+    notes: tuple[str, ...]
+
+
+def material(
+    source: Data,
+    backbone: Backbone,
+    *,
+    seed: int,
+    size_px: tuple[int, int] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    offline: bool = False,
+    say: Say = lambda line: None,
+) -> Material:
+    """The data as the backbone takes them.
+
+    Raises:
+        DataError: they cannot be read, or their channels cannot be changed.
+    """
+    size = size_px or backbone.preprocessing.size_px
+    data, came_px = _loaded(source, backbone, size, data_dir=data_dir, offline=offline, say=say)
+    prepared = backbone.preprocessing_for(data.preprocessing.channels, size)
+    data = replace(data, preprocessing=prepared)
+    notes = [*data.notes, *_size_notes(came_px, size, backbone.name)]
+    held, share = _held_out(data, seed)
+    notes += held.notes[len(data.notes) :]
+    return Material(held, data.digest, share, (*notes, *_missing_notes(held), *_few_notes(held)))
+
+
+def _loaded(
+    source: Data,
+    backbone: Backbone,
+    size: tuple[int, int],
+    *,
+    data_dir: str | os.PathLike[str] | None,
+    offline: bool,
+    say: Say,
+) -> tuple[ImageData, tuple[int, int]]:
+    """The data at the wanted size, and the (height, width) that they came with."""
+    if isinstance(source, ImageData) or source in sets.BY_NAME:
+        own = load_data(source, data_dir=data_dir, offline=offline, progress=say)
+        return resized(own, size, channels_for(backbone, own)), own.preprocessing.size_px
+    channels = backbone.preprocessing.channels
+    if channels not in (1, 3):
+        raise DataError(
+            f"pictures for {backbone.name}, which takes {channels} channels",
+            "a backbone of 1 or 3 channels, since pictures have no others",
+            "Take another backbone, or hand over arrays",
+        )
+    data = load_data(source, size_px=size, channels=channels, progress=say)
+    return data, _typical_size(Path(source).expanduser())
+
+
+def _typical_size(folder: Path) -> tuple[int, int]:
+    """The median (height, width) of some picture files of a folder that was read before."""
+    files = [path for paths in list_folder(folder).splits["train"].values() for path in paths]
+    sizes = []
+    with pictures.refusing_bombs():
+        for path in files[:: max(1, len(files) // LOOKED_AT)]:
+            try:
+                sizes.append(pictures.header(path).size)
+            except (
+                Exception
+            ):  # Pillow's readers raise almost anything on damaged files; reading named them already
+                continue
+    width, height = np.median(sizes, axis=0) if sizes else (0, 0)
+    return int(height), int(width)
+
+
+def _size_notes(came_px: tuple[int, int], size: tuple[int, int], name: str) -> list[str]:
+    if min(came_px) == 0 or (came_px[0] >= size[0] and came_px[1] >= size[1]):
+        return []
+    return [
+        f"The pictures are {came_px[1]}×{came_px[0]} and {name} takes {size[1]}×{size[0]}: they are enlarged, which"
+        " adds no detail."
+    ]
+
+
+def _held_out(data: ImageData, seed: int) -> tuple[ImageData, float]:
+    """The data with a split to judge on, and the share that was taken for it; as they are where nothing can be."""
+    if data.validation is not None or data.test is not None:
+        return data, 0.0
+    if int(np.bincount(data.train.labels).max()) < 2:
+        return data, 0.0
+    return data.hold_out(HELD_OUT, seed), HELD_OUT
+
+
+def _missing_notes(data: ImageData) -> list[str]:
+    """Classes that a split to judge on does not have."""
+    notes = []
+    for name, split in data.splits.items():
+        absent = [data.class_names[k] for k in _absent(split.labels, len(data.class_names))]
+        if absent and name != "train":
+            listed = ", ".join(absent[:5]) + (" …" if len(absent) > 5 else "")
+            notes.append(
+                f"The {name} split has no picture of {listed}: nothing is known of how well that goes."
+            )
+    return notes
+
+
+def _absent(labels: Labels, num_classes: int) -> list[int]:
+    return np.flatnonzero(np.bincount(labels, minlength=num_classes) == 0).tolist()
+
+
+def _few_notes(data: ImageData) -> list[str]:
+    counts = np.bincount(data.train.labels, minlength=len(data.class_names))
+    present = counts[counts > 0]
+    if int(present.min()) >= 2:
+        return []
+    singles = [data.class_names[k] for k in np.flatnonzero(counts == 1)]
+    return [
+        f"{', '.join(singles[:5])}{' …' if len(singles) > 5 else ''}: one picture to learn from, so nothing can be held"
+        " out to choose the penalty by, and the usual one is taken."
+    ]

@@ -1,0 +1,177 @@
+"""Winograd's convolution and its gradients against torch's in float64, over shapes, borders, numbers and threads."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from convscope.engine import winograd as scoring
+from convscope.engine.kernels import library
+from convscope.engine.kernels.operations import Convolving, Kernels
+from convscope.engine.kernels.winograd_operations import convolve, suits
+
+needs_kernel = pytest.mark.skipif(scoring.kernel() is None, reason="no C++ compiler on this machine")
+NAMES = ("output", "maps", "weight", "bias")
+
+
+def kernels() -> Kernels:
+    found = library.load("winograd").library
+    assert found is not None
+    return Kernels(found)
+
+
+def by(padding: tuple[int, int]) -> Convolving:
+    return Convolving((1, 1), padding, (1, 1), 1)
+
+
+def drawn(count, channels, filters, size, dtype=torch.float32) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn(count, channels, *size, generator=generator).to(dtype)
+    weight = torch.randn(filters, channels, 3, 3, generator=generator) / (9 * channels) ** 0.5
+    return maps, weight, torch.randn(filters, generator=generator)
+
+
+def ours(maps, weight, bias, padding, relu) -> dict[str, Tensor]:
+    leaves = [leaf.detach().requires_grad_() for leaf in (maps, weight, bias)]
+    out = convolve(*leaves, by(padding), relu, kernels())
+    return _with_gradients(out, leaves)
+
+
+def torchs(maps, weight, bias, padding, dtype, mask=None) -> dict[str, Tensor]:
+    """The same in another precision; the mask of the relu is given, as rounding may turn a sign near zero."""
+    leaves = [leaf.detach().to(dtype).requires_grad_() for leaf in (maps, weight, bias)]
+    out = torch.conv2d(*leaves, padding=padding)
+    return _with_gradients(out if mask is None else out * mask, leaves)
+
+
+def _with_gradients(out: Tensor, leaves: list[Tensor]) -> dict[str, Tensor]:
+    entering = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).bfloat16().to(out.dtype)
+    return dict(zip(NAMES, (out.detach(), *torch.autograd.grad(out, leaves, entering)), strict=True))
+
+
+def error(found: Tensor, exact: Tensor) -> float:
+    """Root mean square of the difference, as a part of the exact numbers'."""
+    return float((found.double() - exact).norm() / exact.norm().clamp_min(1e-30))
+
+
+@needs_kernel
+@settings(max_examples=60, deadline=None)
+@given(
+    count=st.integers(1, 9),
+    channels=st.sampled_from([16, 32, 48, 80]),
+    filters=st.sampled_from([16, 32, 64, 144]),
+    size=st.tuples(st.integers(6, 21), st.integers(6, 21)),
+    padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    relu=st.booleans(),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+)
+def test_it_is_torchs_convolution_with_its_gradients(count, channels, filters, size, padding, relu, dtype):
+    maps, weight, bias = drawn(count, channels, filters, size, dtype)
+    found = ours(maps, weight, bias, padding, relu)
+    mask = found["output"] > 0 if relu else None
+    exact = torchs(maps, weight, bias, padding, torch.float64, mask)
+    rounded = 3e-6 if dtype == torch.float32 else 3e-3  # of bfloat16 maps, half a last place is 2e-3 at most
+    for name in NAMES:
+        of_maps = name in ("output", "maps")
+        assert found[name].shape == exact[name].shape
+        assert found[name].dtype == (dtype if of_maps else torch.float32)
+        assert error(found[name], exact[name]) < (rounded if of_maps else 3e-6), name
+
+
+@needs_kernel
+@pytest.mark.parametrize("size", [(26, 26), (15, 10), (6, 7)])
+@pytest.mark.parametrize(("channels", "filters", "padding"), [(32, 64, (0, 0)), (64, 48, (1, 2))])
+def test_its_float32_error_is_a_few_times_that_of_the_plain_sum(size, channels, filters, padding):
+    tensors = drawn(4, channels, filters, size)
+    exact = torchs(*tensors, padding, torch.float64)
+    plain, found = torchs(*tensors, padding, torch.float32), ours(*tensors, padding, False)
+    for name in NAMES:
+        assert error(found[name], exact[name]) <= 8 * error(plain[name], exact[name]), name
+
+
+@needs_kernel
+@pytest.mark.parametrize("size", [(26, 26), (15, 10)])
+def test_its_bfloat16_error_is_less_than_that_of_the_plain_sum(size):
+    tensors = drawn(4, 32, 64, size, torch.bfloat16)
+    exact = torchs(*tensors, (1, 1), torch.float64)
+    plain, found = torchs(*tensors, (1, 1), torch.bfloat16), ours(*tensors, (1, 1), False)
+    for name in NAMES:
+        assert error(found[name], exact[name]) < error(plain[name], exact[name]), name
+
+
+@needs_kernel
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("size", [(8, 8), (16, 13), (30, 30)])
+def test_every_number_of_threads_gives_the_same_bits(dtype, size):
+    tensors = drawn(19, 32, 48, size, dtype)
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 3, 5):
+            torch.set_num_threads(threads)
+            found.append(ours(*tensors, (1, 1), True))
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        for name in NAMES:
+            assert torch.equal(other[name], found[0][name]), name
+
+
+@needs_kernel
+def test_only_the_gradients_that_are_wanted_are_made_and_they_are_the_same():
+    maps, weight, bias = drawn(3, 16, 32, (10, 9))
+    every = ours(maps, weight, bias, (1, 1), True)
+    entering = (
+        torch.randn(every["output"].shape, generator=torch.Generator().manual_seed(1)).bfloat16().float()
+    )
+    for number, name in enumerate(NAMES[1:]):
+        leaves = [leaf.detach().requires_grad_(i == number) for i, leaf in enumerate((maps, weight, bias))]
+        out = convolve(*leaves, by((1, 1)), True, kernels())
+        (gradient,) = torch.autograd.grad(out, leaves[number], entering)
+        assert torch.equal(gradient, every[name]), name
+
+
+@needs_kernel
+def test_without_a_bias_and_with_weights_by_pixel_it_is_the_same_convolution():
+    maps, weight, bias = drawn(2, 16, 32, (9, 9))
+    plain = convolve(maps, weight, torch.zeros_like(bias), by((0, 0)), False, kernels())
+    turned = weight.to(memory_format=torch.channels_last)
+    assert torch.equal(convolve(maps, turned, None, by((0, 0)), False, kernels()), plain)
+
+
+@needs_kernel
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_not_a_number_stays_so_through_the_relu(dtype):
+    maps, weight, bias = drawn(1, 16, 16, (8, 8), dtype)
+    maps[0, 3, 4, 4] = float("nan")
+    out = convolve(maps, weight, bias, by((1, 1)), True, kernels())
+    assert out[0, :, 3:6, 3:6].isnan().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_plain_three_by_three_suits(dtype):
+    assert suits(torch.zeros(2, 32, 26, 26, dtype=dtype), torch.zeros(64, 32, 3, 3), by((0, 0)))
+
+
+@pytest.mark.parametrize(
+    ("maps", "weight", "convolving"),
+    [
+        (torch.zeros(2, 32, 26, 26).double(), torch.zeros(64, 32, 3, 3), by((0, 0))),
+        (torch.zeros(2, 32, 26, 26), torch.zeros(64, 32, 3, 3).double(), by((0, 0))),
+        (torch.zeros(2, 32, 26, 26), torch.zeros(64, 32, 5, 5), by((0, 0))),
+        (torch.zeros(2, 32, 26, 26), torch.zeros(64, 32, 3, 3), by((3, 0))),
+        (torch.zeros(2, 32, 26, 5), torch.zeros(64, 32, 3, 3), by((0, 0))),
+        (torch.zeros(2, 8, 26, 26), torch.zeros(64, 8, 3, 3), by((0, 0))),
+        (torch.zeros(2, 32, 26, 26), torch.zeros(40, 32, 3, 3), by((0, 0))),
+        (torch.zeros(2, 16, 26, 26).bfloat16(), torch.zeros(16, 16, 3, 3), by((0, 0))),
+        (torch.zeros(2, 512, 8, 8), torch.zeros(512, 512, 3, 3), by((1, 1))),
+        (torch.zeros(2, 32, 26, 26), torch.zeros(64, 32, 3, 3), Convolving((2, 2), (0, 0), (1, 1), 1)),
+        (torch.zeros(2, 32, 26, 26), torch.zeros(64, 32, 3, 3), Convolving((1, 1), (0, 0), (2, 2), 1)),
+        (torch.zeros(2, 64, 26, 26), torch.zeros(64, 32, 3, 3), Convolving((1, 1), (0, 0), (1, 1), 2)),
+    ],
+)
+def test_other_convolutions_do_not_suit(maps, weight, convolving):
+    assert not suits(maps, weight, convolving)
