@@ -535,7 +535,11 @@ def options() -> argparse.Namespace:
         "benchmarks", nargs="*", metavar="BENCHMARK", help=f"of {', '.join(BENCHMARKS)}; default: all"
     )
     parser.add_argument("--runs", type=int, default=5, help="of each contestant (default 5)")
-    parser.add_argument("--only", default="", help="ours, and only the peers with this in their name")
+    parser.add_argument(
+        "--only",
+        default="",
+        help="ours, and only the peers with one of these words in their name: Keras,Lightning",
+    )
     parser.add_argument(
         "--cache", type=Path, help="where the environments are kept; default: the user's cache"
     )
@@ -556,9 +560,14 @@ def options() -> argparse.Namespace:
     return chosen
 
 
-def only(benchmark: Benchmark, word: str) -> Benchmark:
-    """Ours and the peers with `word` in their name."""
-    kept = tuple(each for each in benchmark.contestants if each.ours or word.lower() in each.name.lower())
+def only(benchmark: Benchmark, words: str) -> Benchmark:
+    """Ours and the peers with one of the words, which stand between commas, in their name."""
+    wanted = words.lower().split(",")
+    kept = tuple(
+        each
+        for each in benchmark.contestants
+        if each.ours or any(word in each.name.lower() for word in wanted)
+    )
     return Benchmark(benchmark.name, benchmark.unit, kept, benchmark.ratios)
 
 

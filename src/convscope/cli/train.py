@@ -29,7 +29,10 @@ def train(
         typer.Option(help="A network's name, a .net file, or text such as 'flatten, dense(classes)'."),
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="How to optimise: fast (the default), lecture or lenet5.")
+        str | None,
+        typer.Option(
+            help="How to optimise: fast (the default), lecture, lenet5; mnist99, cifar94 … for the clock."
+        ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     steps: Annotated[int | None, typer.Option(help="Stop after this many steps, instead of epochs.")] = None,

@@ -181,7 +181,7 @@ def _step_s(form: Fast, images: torch.Tensor, labels: torch.Tensor) -> float:
 def _place(net: Net, input_shape: tuple[int, int, int], size: int, plain: Plan) -> Path:
     """The file for this question on this machine: another processor, version or network is another question."""
     parts = (
-        str(net), input_shape, size, plain.device, plain.threads, library.load().library is not None,
+        str(net), input_shape, size, plain.device, plain.threads, library.load().library is not None, library.sources(),
         __version__, str(torch.__version__), platform.machine(), library.processor(), os.cpu_count(),
         torch.cuda.get_device_name(0) if plain.device == "cuda" else "",
     )  # fmt: skip

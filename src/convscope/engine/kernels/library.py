@@ -58,6 +58,13 @@ def load(name: str = "kernels") -> Built:
         return Built(None, f"building them failed ({_first_line(error)})")
 
 
+def sources() -> str:
+    """A digest of all the C++ here: what was measured with other kernels is no answer any more."""
+    folder = resources.files("convscope.engine.kernels")
+    texts = sorted((file.name, file.read_bytes()) for file in folder.iterdir() if file.name.endswith(".cpp"))
+    return hashlib.sha256(repr(texts).encode()).hexdigest()[:24]
+
+
 def _compiler() -> str | None:
     named = os.environ.get("CXX", "")
     return next((path for name in (named, *COMPILERS) if name and (path := shutil.which(name))), None)
