@@ -169,6 +169,18 @@ def test_recorded_steps_are_the_same_as_unrecorded_ones(name):
         assert torch.equal(mine, theirs)  # what the recording left in the norms was taken back
 
 
+def test_weights_that_begin_to_learn_are_not_replayed():
+    quick = fast(Net.parse("conv(2, 3), flatten, dense(classes)").build((1, 5, 5))).train()
+    quick._train = Recorded(quick.reference, quick._every_output, recording)
+    quick.reference.conv1.requires_grad_(False)
+    images = torch.rand(2, 1, 5, 5)
+    quick.training_forward(images)[0].sum().backward()
+    quick.reference.conv1.requires_grad_(True)
+    quick.training_forward(images)[0].sum().backward()
+    assert quick._train.recorded == (images.shape, [False, False, True, True])
+    assert quick.reference.conv1.weight.grad is not None
+
+
 def test_only_a_gpu_plan_records():
     plan = Plan("cpu", "float32", 1, "channels_last", True, 128, "a test")
     assert not arithmetic_of(plan).recorded

@@ -36,6 +36,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_finetune_leaves_a_normal_run(run_transfer: Transfer, few: ImageData) -> None:
     run = run_transfer(mode="finetune")
     assert run.result["mode"] == "finetune"
+    assert run.result["net"] == "run"  # the backbone's folder
     assert run.result["epochs"] == 3
     assert run.result["features_s"] > 0
     assert evaluate(run.folder, few, split="test").accuracy == run.result["test_accuracy"]

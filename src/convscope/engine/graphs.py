@@ -49,15 +49,17 @@ class Recorded:
         self.module, self.forward, self.record = module, forward, record
         self.layers = [layer for layer in dropouts(module.modules()) if layer.rate > 0.0]
         self.replay: Callable[..., Scores] | None = None
-        self.shape: torch.Size | None = None
+        self.recorded: tuple[torch.Size, list[bool]] | None = None
 
     def __call__(self, images: Tensor) -> Scores:
-        """Scores of a batch; one of another shape, or without a counter for its dropout, runs unrecorded."""
-        if any(layer.draw is None for layer in self.layers) or self.shape not in (None, images.shape):
+        """Scores of a batch; one of another shape, with other weights learning, or without a counter for its dropout,
+        runs unrecorded."""
+        asked = (images.shape, [parameter.requires_grad for parameter in self.module.parameters()])
+        if any(layer.draw is None for layer in self.layers) or self.recorded not in (None, asked):
             return self.forward(images)
         rows = _rows(self.layers, images)
         if self.replay is None:
-            self.replay, self.shape = self._recorded(images, rows), images.shape
+            self.replay, self.recorded = self._recorded(images, rows), asked
         return self.replay(images, rows)
 
     def _recorded(self, images: Tensor, rows: Tensor) -> Callable[..., Scores]:

@@ -117,6 +117,7 @@ def trained(
     _complete(folder, ready, head, told, wish.false_alarms)
     result = {
         **run.result,
+        "net": backbone.label,
         "wall_s": time.perf_counter() - began_at,
         "mode": wish.mode,
         "backbone": backbone.name if head else None,
