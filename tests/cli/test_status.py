@@ -142,9 +142,11 @@ def test_reader_that_leaves_early_is_no_error() -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to another process")
 def test_ctrl_c_while_loading_is_130() -> None:
+    # A shell's background job is born deaf to Ctrl-C, and so are its children.
+    hear = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     code = "import time, sys; from convscope.cli import app, main; app.command = lambda: time.sleep(20); main(['nets'])"
     process = subprocess.Popen(
-        [sys.executable, "-c", f"print('up', flush=True); {code}"],
+        [sys.executable, "-c", f"{hear}; print('up', flush=True); {code}"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

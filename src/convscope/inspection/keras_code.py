@@ -429,7 +429,10 @@ def keras_weights(network: Network) -> dict[str, list[NDArray[Any]]]:
             order = (2, 3, 1, 0) if isinstance(module, nn.Conv2d) else (1, 0)
             tensors = [module.weight.permute(order), *([] if module.bias is None else [module.bias])]
         elif isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
-            tensors = [module.weight, module.bias, module.running_mean, module.running_var]  # type: ignore[list-item]
+            scale = (
+                [module.weight] if isinstance(module.weight, nn.Parameter) else []
+            )  # a fixed one is not Keras' weight
+            tensors = [*scale, module.bias, module.running_mean, module.running_var]  # type: ignore[list-item]
         else:
             continue
         found[keras_name(name)] = [tensor.detach().cpu().numpy() for tensor in tensors]
