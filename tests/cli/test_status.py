@@ -84,7 +84,7 @@ def test_debug_option_sets_the_variable(convscope: Any, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("arguments", "texts"),
     [
-        (["trian"], ["No such command 'trian'", "Did you mean 'train'"]),
+        (["trian"], ["No such command 'trian'", "Did you mean 'train', 'transfer'?"]),
         (["train", "--epcohs", "3"], ["No such option: --epcohs", "Did you mean '--epochs'?"]),
         (
             ["train", "--epochs", "abc"],

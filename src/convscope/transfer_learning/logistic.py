@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 MEMORY = 10
-MOST_STEPS = 500
+MOST_STEPS = 2000
 HALVINGS = 20
 SUFFICIENT = 1e-4
 
