@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 import typer
 
-from convscope.cli.options import DataDir, Json, Offline
+from convscope.cli.options import DataDir, Json, Offline, Salvage
 from convscope.cli.output import emit_json, note, say, shape_text, table
 from convscope.cli.progress import progress_listener
 from convscope.errors import ConvscopeError
@@ -90,9 +90,7 @@ def check(
     mirrored: Annotated[
         bool, typer.Option("--mirrored", help="Also find pictures that are mirror images of others.")
     ] = False,
-    salvage: Annotated[
-        bool, typer.Option("--salvage", help="Read what damaged files still hold, instead of skipping them.")
-    ] = False,
+    salvage: Salvage = False,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the report as one page, with pictures.")
     ] = None,

@@ -17,6 +17,17 @@ DataDir = Annotated[
     ),
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Fetch nothing; use what is at hand.")]
+Salvage = Annotated[
+    bool, typer.Option("--salvage", help="Read what damaged files still hold, instead of skipping them.")
+]
+MostUnreadable = Annotated[
+    float | None,
+    typer.Option(
+        "--most-unreadable",
+        metavar="SHARE",
+        help="Stop when more than this share of the picture files cannot be read; default: 0.5.",
+    ),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, or cuda.")]
 
 

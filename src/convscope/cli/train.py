@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.options import DataDir, Device, Json, Offline
+from convscope.cli.options import DataDir, Device, Json, MostUnreadable, Offline, Salvage
 from convscope.cli.output import emit_json, say
 from convscope.cli.progress import counted, duration, progress_listener
 
@@ -53,6 +53,8 @@ def train(
             help="imagenet: start from torchvision's published weights (convscope nets lists them)."
         ),
     ] = None,
+    salvage: Salvage = False,
+    most_unreadable: MostUnreadable = None,
     data_dir: DataDir = None,
     offline: Offline = False,
     device: Device = "auto",
@@ -86,6 +88,8 @@ def train(
             data_dir=data_dir,
             offline=offline,
             size_px=(size, size) if size is not None else None,
+            salvage=salvage or None,
+            most_unreadable=most_unreadable,
             weights=weights,
             listeners=[opening, listener],
         )

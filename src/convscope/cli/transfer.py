@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from convscope.cli.options import DataDir, Device, Json, Offline
+from convscope.cli.options import DataDir, Device, Json, MostUnreadable, Offline, Salvage
 from convscope.cli.output import emit_json, say
 from convscope.cli.progress import duration, progress_listener
+from convscope.errors import ConvscopeError
 
 
 def transfer(
@@ -67,6 +68,8 @@ def transfer(
     size: Annotated[
         int | None, typer.Option(help="Side in pixels of the images; default: the backbone's own.")
     ] = None,
+    salvage: Salvage = False,
+    most_unreadable: MostUnreadable = None,
     data_dir: DataDir = None,
     offline: Offline = False,
     device: Device = "auto",
@@ -83,6 +86,14 @@ def transfer(
         "offline": offline,
         "size_px": size,
     }
+    reading: dict[str, Any] = {"salvage": True} if salvage else {}
+    reading |= {} if most_unreadable is None else {"most_unreadable": most_unreadable}
+    if reading and mode in ("compare", "layers"):
+        raise ConvscopeError(
+            f"--{next(iter(reading)).replace('_', '-')} with --mode {mode}",
+            "--mode extract, finetune or scratch",
+            "Leave it out, or mend the files that `convscope data check` names",
+        )
     with progress_listener(quiet) as listener:
         if mode in ("compare", "layers"):
             from convscope.transfer_learning import compare, layers
@@ -110,6 +121,7 @@ def transfer(
                 freeze_until=freeze_until,
                 epochs=epochs,
                 listeners=[listener],
+                **reading,
                 **common,
             )
     if mode in ("compare", "layers"):
@@ -126,8 +138,6 @@ def counts(text: str | None) -> tuple[int, ...] | None:
     >>> counts("5,10,20")
     (5, 10, 20)
     """
-    from convscope.errors import ConvscopeError
-
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convscope.data import sets
+from convscope.data.files import Entry, File
+from convscope.data.left_out import Skipped
 from convscope.data.pictures import SUFFIXES, is_picture_file
 from convscope.errors import DataError
 
@@ -32,23 +34,27 @@ IGNORED = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle
 NAMED = 5
 """How many things a message names before it says "…"."""
 
-Classes = dict[str, list[Path]]
+Classes = dict[str, list[File]]
 """For each class name, the picture files."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The picture files of a folder, for each split that exists; `train` always does."""
+    """The picture files of a folder, for each split that exists; `train` always does.
+
+    `skipped` are pictures of which it is known without opening them that they cannot be read.
+    """
 
     splits: dict[str, Classes]
     notes: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
     @property
     def class_names(self) -> tuple[str, ...]:
         return tuple(sorted(self.splits["train"]))
 
 
-def list_folder(folder: Path) -> Listing:
+def list_folder(folder: Entry) -> Listing:
     """Which pictures there are, by split and class.
 
     Raises:
@@ -63,7 +69,7 @@ def list_folder(folder: Path) -> Listing:
     if split_folders == subfolders and any(map(_subfolders, split_folders)):
         names = ", ".join(sub.name for sub in split_folders)
         raise DataError(
-            f"the folder {folder} has {names} but no train",
+            f"{called(folder)} has {names} but no train",
             "a folder train/ with class folders to learn from",
             "Add it, or name a data set to train on",
         )
@@ -80,13 +86,29 @@ def enumerated(names: list[str], separator: str = ", ") -> str:
     return separator.join(names[:NAMED]) + more
 
 
-def _split_name(folder: Path) -> str:
+def called(place: Entry) -> str:
+    """What to call a place in a sentence; what is inside an archive says so itself."""
+    return f"the folder {place}" if isinstance(place, Path) else str(place)
+
+
+def is_ignored(name: str) -> str:
+    """Why computers leave things of this name and people do not look at them; empty where they do.
+
+    >>> is_ignored(".DS_Store"), is_ignored("Thumbs.db"), is_ignored("cat.jpg")
+    ('hidden', 'left by a program, no data', '')
+    """
+    if name.startswith("."):
+        return "hidden"
+    return "left by a program, no data" if name.lower() in IGNORED else ""
+
+
+def _split_name(folder: Entry) -> str:
     return SPLIT_NAMES[folder.name.lower()]
 
 
-def _splits(split_folders: list[Path], folder: Path) -> dict[str, Classes]:
+def _splits(split_folders: list[Entry], folder: Entry) -> dict[str, Classes]:
     """Classes of each split, in the order train, validation, test."""
-    found: dict[str, Path] = {}
+    found: dict[str, Entry] = {}
     for sub in split_folders:
         if _split_name(sub) in found:
             both = f"{found[_split_name(sub)].name} and {sub.name}"
@@ -102,7 +124,7 @@ def _splits(split_folders: list[Path], folder: Path) -> dict[str, Classes]:
     return splits
 
 
-def _check_known(split: str, classes: Classes, train: Classes, folder: Path) -> None:
+def _check_known(split: str, classes: Classes, train: Classes, folder: Entry) -> None:
     for name in sorted(classes.keys() - train.keys()):
         raise DataError(
             f"class {name!r} is in {split} of {folder} but not in train",
@@ -111,15 +133,15 @@ def _check_known(split: str, classes: Classes, train: Classes, folder: Path) -> 
         )
 
 
-def _training_classes(folder: Path) -> Classes:
+def _training_classes(folder: Entry) -> Classes:
     """At least two classes, each with a picture file."""
     classes = _classes(folder)
     if not any(classes.values()):
         expected = "one folder a class, like photos/cat/1.jpg"
-        raise DataError(f"the folder {folder} has no class folder with pictures", expected, _hint(folder))
+        raise DataError(f"{called(folder)} has no class folder with pictures", expected, _hint(folder))
     if len(classes) == 1:
         raise DataError(
-            f"the folder {folder} has only one class folder, {next(iter(classes))!r}",
+            f"{called(folder)} has only one class folder, {next(iter(classes))!r}",
             "at least two, one a class",
             "Add a folder with pictures of something else",
         )
@@ -131,50 +153,51 @@ def _training_classes(folder: Path) -> Classes:
     return classes
 
 
-def _classes(folder: Path) -> Classes:
+def _classes(folder: Entry) -> Classes:
     """Picture files by class name; one spelling for names that look the same (é is written in two ways)."""
     return {unicodedata.normalize("NFC", sub.name): _picture_files(sub) for sub in _subfolders(folder)}
 
 
-def _hint(folder: Path) -> str:
+def _hint(folder: Entry) -> str:
     """What the user may have meant by a folder without classes."""
     for data_set in sets.ALL:
         names = [f"{file.name}{end}" for file in data_set.files for end in ("", ".gz")]
         if any((folder / name).is_file() for name in names):
-            return (
-                f"It holds files of a data set: try the name {data_set.name} and --data-dir {folder.parent}"
-            )
+            beside = Path(str(folder)).parent
+            return f"It holds files of a data set: try the name {data_set.name} and --data-dir {beside}"
     return "Sort the pictures into one folder a class"
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    return [entry for entry in _entries(folder) if entry.is_dir()]
+def _subfolders(folder: Entry) -> list[Entry]:
+    return [entry for entry in visible(folder) if entry.is_dir()]
 
 
-def _picture_files(folder: Path) -> list[Path]:
+def _picture_files(folder: Entry) -> list[File]:
     """Every picture file below a folder, sorted by path; linked folders, which may be circles, are not entered."""
-    files: list[Path] = []
-    for entry in _entries(folder):
+    files: list[File] = []
+    for entry in visible(folder):
         if entry.is_dir() and entry.suffix.lower() not in SUFFIXES:
             files += [] if entry.is_symlink() else _picture_files(entry)
-        elif _is_picture(entry):
+        elif is_listed(entry):
             files.append(entry)
     return files
 
 
-def _entries(folder: Path) -> list[Path]:
+def visible(folder: Entry) -> list[Entry]:
+    """What is in a folder, sorted, but for what is ignored.
+
+    Raises:
+        DataError: it may not be looked into.
+    """
     try:
-        return sorted(entry for entry in folder.iterdir() if not _is_ignored(entry))
+        return sorted(entry for entry in folder.iterdir() if not is_ignored(entry.name))
     except OSError as error:
         raise DataError(
             f"cannot look into {folder}: {error.strerror}", "a folder that may be read"
         ) from error
 
 
-def _is_ignored(entry: Path) -> bool:
-    return entry.name.startswith(".") or entry.name.lower() in IGNORED
-
-
-def _is_picture(path: Path) -> bool:
-    """By its name (also a folder or a pipe of that name, which is then skipped, and said), else by its content."""
+def is_listed(path: Entry) -> bool:
+    """Whether a person would take it for a picture: by its name (also a folder or a pipe of that name, which is then
+    skipped, and said), else by its content."""
     return path.suffix.lower() in SUFFIXES or is_picture_file(path)

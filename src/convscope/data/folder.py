@@ -1,4 +1,4 @@
-"""A folder of class folders as ImageData. Nothing in the folder is changed; decoded pictures are kept (`prepared`)."""
+"""Labelled picture files as ImageData. Nothing of theirs is changed; decoded pictures are kept (`prepared`)."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ import numpy as np
 from convscope.data import hazards, pictures
 from convscope.data.array_types import Bytes
 from convscope.data.arrays import size_pair
-from convscope.data.class_folders import Listing, enumerated, list_folder
+from convscope.data.class_folders import enumerated
 from convscope.data.download import REPORT_EVERY_S, Transfer
+from convscope.data.files import File, key_of
 from convscope.data.image_data import ImageData, Split
+from convscope.data.left_out import Skipped
 from convscope.data.prepared import Facts, Failure, Kept, Known, Shelf, Stamp, content_of, sort_out
 from convscope.data.preprocessing import Preprocessing
+from convscope.data.sources import Pictures
 from convscope.data.statistics import mean_and_std
 from convscope.data.stretching import Stretcher, Stretching
 from convscope.errors import DataError
@@ -34,6 +37,9 @@ PHOTO_SIZE_PX = 64
 
 MANY = 200
 """From so many pictures on, building the C that stretches them is worth it."""
+
+MOST_UNREADABLE = 0.5
+"""The share of picture files that cannot be read above which data are refused, where nobody says another."""
 
 AHEAD = 16
 """How many pictures a thread may be ahead of the one that is written next."""
@@ -45,18 +51,38 @@ Outcome = TypeVar("Outcome")
 
 @dataclass(frozen=True)
 class _Entry:
-    """One picture file: where it is, what it is called in its folder, and what it stands for."""
+    """One picture file, what it is called in its place, and what it stands for."""
 
-    path: Path
+    path: File
     key: str
     split: str
     label: int
 
 
-@dataclass(frozen=True, order=True)
-class _Skipped:
-    path: Path
-    reason: str
+@dataclass(frozen=True)
+class Reader:
+    """How pictures are read.
+
+    Args:
+        size_px: side or (height, width); None keeps one common size up to 64, else takes 64.
+        channels: 1 or 3; None takes 1 if every picture is gray.
+        salvage: read what damaged files still hold, instead of skipping them.
+        most_unreadable: a larger share of pictures that cannot be read is refused, in [0, 1].
+
+    Raises:
+        DataError: `most_unreadable` is no such share.
+    """
+
+    size_px: int | tuple[int, int] | None = None
+    channels: int | None = None
+    salvage: bool = False
+    most_unreadable: float = MOST_UNREADABLE
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.most_unreadable <= 1:
+            raise DataError(
+                f"a share of {self.most_unreadable} unreadable pictures", "a number from 0 to 1", "Try 0.5"
+            )
 
 
 class Reading(Transfer):
@@ -75,14 +101,8 @@ class Reading(Transfer):
         return line
 
 
-def load_folder(
-    folder: Path,
-    *,
-    size_px: int | tuple[int, int] | None = None,
-    channels: int | None = None,
-    progress: Say = lambda line: None,
-) -> ImageData:
-    """Every readable picture under a folder of class folders (see `class_folders`).
+def load_pictures(found: Pictures, reader: Reader, *, progress: Say = lambda line: None) -> ImageData:
+    """Every readable picture of a place.
 
     Pictures are stretched to the size ("squash"): cutting would lose what lies at the edge, bars would teach
     the network about bars, and the same stretch is applied to what the network judges later.
@@ -91,42 +111,39 @@ def load_folder(
     take no memory of their own, however many there are. Where the cache cannot be written they are in memory.
 
     Args:
-        folder: with class folders, or with train/ and perhaps val/ and test/ above them.
-        size_px: side or (height, width); None keeps one common size up to 64, else takes 64.
-        channels: 1 or 3; None takes 1 if every picture is gray.
+        found: the labelled files.
+        reader: how they are read.
         progress: receives a line before the reading, and `Reading` once a second.
 
     Raises:
-        DataError: the structure is not that of labelled pictures, more than half of them cannot be read, or the
-            cache cannot be written and the memory is too small.
+        DataError: more of them than `most_unreadable` cannot be read, or the cache cannot be written and the memory is
+            too small.
     """
-    listing = list_folder(folder)
-    entries, shelf = _entries(listing, folder), Shelf.of(folder)
+    entries, shelf = _entries(found), Shelf.of(found.place, salvage=reader.salvage)
     with pictures.refusing_bombs():
         files = _files(entries, shelf.remembered())
-        _check_share(_skipped(entries, {key: known.reason for key, known in files.items()}), entries, folder)
+        _check_share(
+            _skipped(found, entries, {key: known.reason for key, known in files.items()}), found, reader
+        )
         headers = [known.header for known in files.values() if known.header is not None]
-        preprocessing = _preprocessing(headers, size_px, channels)
-        kept = _kept(_Work(shelf, preprocessing, entries, files, progress))
+        preprocessing = _preprocessing(headers, reader.size_px, reader.channels)
+        kept = _kept(_Work(shelf, preprocessing, entries, files, reader.salvage, progress))
     reasons = {key: kept.reason(known) for key, known in kept.files.items()}
-    skipped = _skipped(entries, reasons)
-    _check_share(skipped, entries, folder)
+    skipped = _skipped(found, entries, reasons)
+    _check_share(skipped, found, reader)
     readable = [entry for entry in entries if reasons[entry.key] is None]
-    _check_classes_left(readable, listing.class_names, folder)
-    notes = (*listing.notes, *_skip_notes(skipped, entries, folder))
-    return _image_data(folder, listing.class_names, preprocessing, shelf, kept, readable, notes)
+    _check_classes_left(readable, found)
+    return _image_data(found, preprocessing, shelf, kept, readable, skipped)
 
 
 # ---- which files there are, and what they say of themselves ---------------------------------------------------------
 
 
-def _entries(listing: Listing, folder: Path) -> list[_Entry]:
+def _entries(found: Pictures) -> list[_Entry]:
     """Every picture file, split by split, so that each split is one piece of the images."""
+    number = {name: k for k, name in enumerate(found.listing.class_names)}
     return [
-        _Entry(path, path.relative_to(folder).as_posix(), split, listing.class_names.index(name))
-        for split, classes in listing.splits.items()
-        for name, paths in sorted(classes.items())
-        for path in paths
+        _Entry(path, key_of(path, found.root), split, number[name]) for split, name, path in found.files()
     ]
 
 
@@ -140,7 +157,7 @@ def _files(entries: Sequence[_Entry], remembered: Mapping[str, Known]) -> dict[s
     return dict(zip((entry.key for entry in entries), _in_order(look, entries), strict=True))
 
 
-def _look(path: Path, before: Known | None, contents: Mapping[str, Known]) -> Known:
+def _look(path: File, before: Known | None, contents: Mapping[str, Known]) -> Known:
     try:
         now_ns, stamp = time.time_ns(), Stamp.of(path)
         if before is not None and before.stamp == stamp:
@@ -200,6 +217,7 @@ class _Work:
     preprocessing: Preprocessing
     entries: Sequence[_Entry]
     files: Mapping[str, Known]
+    salvage: bool
     say: Say
 
     @property
@@ -213,7 +231,7 @@ class _Work:
         preprocessing = self.preprocessing
         if len(undone) >= MANY:
             preprocessing = Stretching.of(preprocessing, Stretcher())
-        decoded = _in_order(functools.partial(_decode, preprocessing), undone)
+        decoded = _in_order(functools.partial(_decode, preprocessing, self.salvage), undone)
         said_at = time.monotonic()
         for done, content in enumerate(contents, start=1):
             outcome = before[content] if content in before else next(decoded)
@@ -224,9 +242,9 @@ class _Work:
             yield outcome
 
 
-def _decode(preprocessing: Preprocessing, entry: _Entry) -> Bytes | Failure:
+def _decode(preprocessing: Preprocessing, salvage: bool, entry: _Entry) -> Bytes | Failure:
     try:
-        return pictures.decode(entry.path, preprocessing)
+        return pictures.decode(entry.path, preprocessing, salvage=salvage)
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
         lies_elsewhere = isinstance(error, MemoryError) or getattr(error, "errno", None) is not None
         return Failure(pictures.reason(error, entry.path), is_lasting=not lies_elsewhere)
@@ -310,63 +328,91 @@ def _try_to_write(shelf: Shelf, preprocessing: Preprocessing, kept: Kept) -> Non
 # ---- what cannot be read --------------------------------------------------------------------------------------------
 
 
-def _skipped(entries: Sequence[_Entry], reasons: Mapping[str, str | None]) -> list[_Skipped]:
-    return sorted(_Skipped(entry.path, reason) for entry in entries if (reason := reasons[entry.key]))
+def _skipped(
+    found: Pictures, entries: Sequence[_Entry], reasons: Mapping[str, str | None]
+) -> tuple[Skipped, ...]:
+    unread = [Skipped(entry.key, reason) for entry in entries if (reason := reasons[entry.key])]
+    return tuple(sorted([*found.listing.skipped, *unread]))
 
 
-def _check_share(skipped: Sequence[_Skipped], entries: Sequence[_Entry], folder: Path) -> None:
-    if 2 * len(skipped) > len(entries):
+def _check_share(skipped: Sequence[Skipped], found: Pictures, reader: Reader) -> None:
+    total = _total(found)
+    if len(skipped) > reader.most_unreadable * total or len(skipped) == total:
+        share = (
+            "at least half of them" if reader.most_unreadable == 0.5 else f"{1 - reader.most_unreadable:.1%}"
+        )
         raise DataError(
-            f"{len(skipped)} of {len(entries)} pictures in {folder} cannot be read: {_named(skipped, folder)}",
-            "at least half of them readable",
-            "Mend or remove the files that are named",
+            f"{len(skipped)} of {total} pictures in {found.place} cannot be read: {_named(skipped)}",
+            f"{share} readable",
+            "Mend or remove the files that are named, or raise --most-unreadable",
         )
 
 
-def _check_classes_left(kept: Sequence[_Entry], class_names: tuple[str, ...], folder: Path) -> None:
+def _total(found: Pictures) -> int:
+    return sum(1 for _ in found.files()) + len(found.listing.skipped)
+
+
+def _check_classes_left(kept: Sequence[_Entry], found: Pictures) -> None:
     labels = {entry.label for entry in kept if entry.split == "train"}
-    for label, name in enumerate(class_names):
+    for label, name in enumerate(found.listing.class_names):
         if label not in labels:
             raise DataError(
-                f"no picture of class {name!r} in {folder} can be read",
+                f"no picture of class {name!r} in {found.place} can be read",
                 "at least one to train on",
                 "Add one, or remove the class folder",
             )
 
 
-def _skip_notes(skipped: Sequence[_Skipped], entries: Sequence[_Entry], folder: Path) -> tuple[str, ...]:
-    if not skipped:
-        return ()
-    share = f"{len(skipped)} of {len(entries)} pictures ({len(skipped) / len(entries):.1%})"
-    return (f"Skipped {share} that cannot be read: {_named(skipped, folder)}.",)
+def _notes(found: Pictures, kept: Kept, skipped: Sequence[Skipped]) -> tuple[str, ...]:
+    """What the user should know about the pictures."""
+    notes = list(found.listing.notes)
+    if skipped:
+        total = _total(found)
+        share = f"{len(skipped)} of {total} pictures ({len(skipped) / total:.1%})"
+        notes.append(f"Skipped {share} that cannot be read: {_named(skipped)}.")
+    several = [key for key, known in kept.files.items() if _has_more(known) and kept.reason(known) is None]
+    if several:
+        what = (
+            "1 file is an animation or has"
+            if len(several) == 1
+            else f"{len(several)} files are animations or have"
+        )
+        notes.append(f"{what} several pages; the first of several pictures is used: {enumerated(several)}.")
+    return tuple(notes)
 
 
-def _named(skipped: Sequence[_Skipped], folder: Path) -> str:
-    return enumerated([f"{skip.path.relative_to(folder)}: {skip.reason}" for skip in skipped], "; ")
+def _has_more(known: Known) -> bool:
+    return known.header is not None and known.header.has_more
+
+
+def _named(skipped: Sequence[Skipped]) -> str:
+    return enumerated([f"{skip.path}: {skip.reason}" for skip in skipped], "; ")
 
 
 # ---- what is made of it ---------------------------------------------------------------------------------------------
 
 
 def _image_data(
-    folder: Path,
-    class_names: tuple[str, ...],
+    found: Pictures,
     preprocessing: Preprocessing,
     shelf: Shelf,
     kept: Kept,
     readable: Sequence[_Entry],
-    notes: tuple[str, ...],
+    skipped: tuple[Skipped, ...],
 ) -> ImageData:
+    class_names = found.listing.class_names
     splits = _splits(kept.images, readable)
     data = ImageData(
-        name=folder.resolve().name or "folder",
+        name=found.name or "folder",
         train=splits["train"],
         validation=splits.get("validation"),
         test=splits.get("test"),
         class_names=class_names,
-        origin=f"the folder {folder}: {len(readable):,} pictures in {len(class_names)} classes",
+        origin=f"{found.called}: {len(readable):,} pictures in {len(class_names)} classes",
         preprocessing=preprocessing,
-        notes=notes,
+        notes=_notes(found, kept, skipped),
+        skipped=skipped,
+        came_px=_typical_size(kept),
     )
     arrangement = _arrangement(data)
     facts = kept.facts
@@ -375,6 +421,13 @@ def _image_data(
         _try_to_write(shelf, preprocessing, dataclasses.replace(kept, facts=facts))
     scaled = dataclasses.replace(preprocessing, mean=facts.mean, std=facts.std)
     return dataclasses.replace(data, preprocessing=scaled).with_known_digest(facts.digest)
+
+
+def _typical_size(kept: Kept) -> tuple[int, int]:
+    """The median (height, width) of the files."""
+    sizes = [known.header.size for known in kept.files.values() if known.header is not None]
+    width, height = np.median(sizes, axis=0)
+    return int(height), int(width)
 
 
 def _splits(images: Bytes, readable: Sequence[_Entry]) -> dict[str, Split]:

@@ -10,9 +10,9 @@ import os
 import stat
 import struct
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import BinaryIO
 
+from convscope.data.files import File
 from convscope.errors import DataError
 
 MAX_PIXELS = 89_478_485
@@ -44,7 +44,7 @@ _KINDS = (
 )
 
 
-def check_file(path: Path) -> int:
+def check_file(path: File) -> int:
     """The size of a regular file in bytes, found without opening it: a pipe would wait for its writer for ever.
 
     Raises:
@@ -53,7 +53,7 @@ def check_file(path: Path) -> int:
     """
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(path)
+        raise IsADirectoryError(str(path))
     for is_kind, words in _KINDS:
         if is_kind(status.st_mode):
             raise DataError(words)

@@ -12,6 +12,7 @@ from typing import cast
 import numpy as np
 
 from convscope.data.array_types import Bytes, Labels
+from convscope.data.left_out import Skipped
 from convscope.data.mapped import Rows, is_mapped
 from convscope.data.preprocessing import Preprocessing
 from convscope.data.sampling import stratified_pick
@@ -77,6 +78,9 @@ class ImageData:
         origin: one sentence, where the images came from.
         preprocessing: how these images were made, and how pictures must be made that the network shall judge.
         notes: sentences the user should see.
+        skipped: pictures that cannot be read, by their paths in the place they are from.
+        came_px: the usual (height, width) of the pictures as they came, before they were brought to one size; None
+            where that is the size they have.
         known_digest: for `with_known_digest`.
 
     Raises:
@@ -91,6 +95,8 @@ class ImageData:
     origin: str
     preprocessing: Preprocessing
     notes: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    came_px: tuple[int, int] | None = None
     known_digest: _KnownDigest | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
 
-from convscope.data import held, sets
+from convscope.data import held, sets, sources
 from convscope.data.arrays import resized
 from convscope.data.data_set import DataSet
 from convscope.data.download import download_set
-from convscope.data.folder import load_folder
+from convscope.data.folder import MOST_UNREADABLE, Reader, load_pictures
 from convscope.data.image_data import ImageData
 from convscope.data.sets.mnist import MNIST
 from convscope.data.sets.mnist_10k import MNIST_10K
@@ -44,6 +44,8 @@ def load_data(
     offline: bool = False,
     size_px: Size | None = None,
     channels: int | None = None,
+    salvage: bool = False,
+    most_unreadable: float = MOST_UNREADABLE,
     progress: Callable[[str], None] | None = None,
 ) -> ImageData:
     """Images with labels, from wherever they are.
@@ -56,6 +58,8 @@ def load_data(
         offline: never try the network.
         size_px: a side, or (height, width); None keeps a data set's size and brings photos to 64.
         channels: 1 or 3; None keeps what the data have.
+        salvage: read what damaged picture files still hold, instead of skipping them.
+        most_unreadable: a larger share of picture files that cannot be read is refused, in [0, 1].
         progress: receives a line for every thing worth saying; a download's, and those of pictures being
             decoded, are `Transfer`, with bytes.
 
@@ -78,7 +82,8 @@ def load_data(
         )
     if isinstance(source, str) and source in sets.BY_NAME:
         return resized(_named(sets.BY_NAME[source], data_dir, offline, say), size_px, channels)
-    return load_folder(_folder(source), size_px=size_px, channels=channels, progress=say)
+    reader = Reader(size_px, channels, salvage, most_unreadable)
+    return load_pictures(sources.find(_folder(source)), reader, progress=say)
 
 
 def datasets(data_dir: str | os.PathLike[str] | None = None) -> list[DataSetRow]:

@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from convscope.data import hazards
 from convscope.data.array_types import Bytes
 from convscope.data.colours import is_gray, is_turned
+from convscope.data.files import File
 from convscope.data.hazards import MAX_PIXELS
 from convscope.data.preprocessing import Preprocessing
 from convscope.data.signatures import CAMERA_RAW_SUFFIXES, FOREIGN_SUFFIXES, is_picture, what_it_is
@@ -79,14 +80,14 @@ def read_image(path: str | os.PathLike[str], preprocessing: Preprocessing, *, sa
         return decode(path, preprocessing, salvage=salvage)
 
 
-def decode(path: Path, preprocessing: Preprocessing, *, salvage: bool = False) -> Bytes:
+def decode(path: File, preprocessing: Preprocessing, *, salvage: bool = False) -> Bytes:
     """`read_image` for those who call it from many threads inside `refusing_bombs`."""
     side = 2 * max(preprocessing.size_px)
     with opened(path, smallest_px=side, salvage=salvage) as (_, picture):
         return preprocessing.pixels(picture)
 
 
-def header(path: Path) -> Header:
+def header(path: File) -> Header:
     """Size, colour and format without decoding the pixels."""
     with _identified(path) as (found, _):
         return found
@@ -94,7 +95,7 @@ def header(path: Path) -> Header:
 
 @contextlib.contextmanager
 def opened(
-    path: Path, *, smallest_px: int | None = None, longer_px: int | None = None, salvage: bool = False
+    path: File, *, smallest_px: int | None = None, longer_px: int | None = None, salvage: bool = False
 ) -> Iterator[tuple[Header, Image.Image]]:
     """A picture's header, and the picture with its pixels loaded, of any mode, not yet upright.
 
@@ -121,7 +122,7 @@ def opened(
             yield found, picture
 
 
-def is_picture_file(path: Path) -> bool:
+def is_picture_file(path: File) -> bool:
     """Whether a file is a picture by its first bytes, whatever its name."""
     try:
         hazards.check_file(path)
@@ -131,7 +132,7 @@ def is_picture_file(path: Path) -> bool:
         return False
 
 
-def reason(error: Exception, path: Path) -> str:
+def reason(error: Exception, path: File) -> str:
     """Why a picture could not be read, in words."""
     if isinstance(error, DataError):
         return error.received
@@ -165,7 +166,7 @@ def refusing_bombs() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _reasons(path: Path) -> Iterator[None]:
+def _reasons(path: File) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
@@ -175,7 +176,7 @@ def _reasons(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _identified(path: Path) -> Iterator[tuple[Header, Image.Image]]:
+def _identified(path: File) -> Iterator[tuple[Header, Image.Image]]:
     """A picture whose file has been checked and whose header Pillow has read.
 
     Pillow gets a stream, not a name: by name it would map plain files into memory, and a file that another
@@ -198,7 +199,7 @@ def _header(picture: Image.Image, has_more: bool) -> Header:
     return Header(size, is_gray(picture.mode), picture.format or "", has_more)
 
 
-def _check_picture(picture: Image.Image, path: Path, file_bytes: int) -> None:
+def _check_picture(picture: Image.Image, path: File, file_bytes: int) -> None:
     is_packed = picture.info.get("compression", 0) not in (0, "raw")
     per_byte = MAX_PIXELS if is_packed else _PIXELS_PER_BYTE.get(picture.format or "", MAX_PIXELS)
     hazards.check_promise(*picture.size, file_bytes, per_byte * file_bytes)
@@ -225,7 +226,7 @@ def _holds_something(picture: Image.Image) -> bool:
         return False
 
 
-def _unidentified(path: Path) -> str:
+def _unidentified(path: File) -> str:
     try:
         with path.open("rb") as stream:
             return what_it_is(stream.read(512))
@@ -255,7 +256,7 @@ _BY_NAME_ONLY = {"TGA": ".tga", "DIB": ".dib"}
 """Formats that any bytes may look like: they count only under their own name."""
 
 
-def _formats(path: Path) -> tuple[str, ...]:
+def _formats(path: File) -> tuple[str, ...]:
     suffix = path.suffix.lower()
     return tuple(name for name in _available_formats() if _BY_NAME_ONLY.get(name, suffix) == suffix)
 

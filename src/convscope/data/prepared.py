@@ -21,7 +21,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import PIL
@@ -30,6 +30,7 @@ from filelock import FileLock, Timeout
 
 from convscope.data import colours, hazards, pictures, preprocessing, signatures
 from convscope.data.array_types import Bytes
+from convscope.data.files import File
 from convscope.data.mapped import open_map
 from convscope.data.preprocessing import Preprocessing
 
@@ -56,7 +57,7 @@ class Stamp:
     changed_ns: int
 
     @classmethod
-    def of(cls, path: Path) -> Stamp:
+    def of(cls, path: File) -> Stamp:
         """The stamp now. Raises OSError."""
         found = path.stat()
         return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
@@ -139,10 +140,10 @@ def _with_header(files: Mapping[str, Known]) -> list[str]:
     return [known.content for known in files.values() if known.reason is None]
 
 
-def content_of(path: Path) -> str:
+def content_of(path: File) -> str:
     """Hash of a file's bytes. Raises OSError."""
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, _hash).hexdigest()
+        return hashlib.file_digest(cast(Any, stream), _hash).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -158,11 +159,12 @@ class Shelf:
     folder: Path
 
     @classmethod
-    def of(cls, source: Path) -> Self:
-        """The shelf of a folder of pictures; nothing is made yet."""
+    def of(cls, source: Path, *, salvage: bool = False) -> Self:
+        """The shelf of a place of pictures; nothing is made yet. Salvaged pictures lie on one of their own."""
         resolved = source.resolve()
         name = re.sub(r"[^\w.-]+", "_", resolved.name)[:40] or "folder"
-        return cls(str(resolved), root() / f"{name}-{_short(os.fsencode(resolved))}")
+        end = "-salvaged" if salvage else ""
+        return cls(str(resolved), root() / f"{name}-{_short(os.fsencode(resolved))}{end}")
 
     def remembered(self) -> dict[str, Known]:
         """The picture files as they were when their pixels were last made, in any size."""

@@ -13,6 +13,7 @@ import torch
 
 from convscope.data import ImageData, load_data, sets
 from convscope.data.arrays import resized
+from convscope.data.folder import MOST_UNREADABLE
 from convscope.engine.plan import make_plan
 from convscope.engine.scoring import Scoring, measure
 from convscope.errors import DataError
@@ -57,10 +58,13 @@ def evaluate(
     """
     loaded = model if isinstance(model, Model) else load_model(model)
     source: Source = data
+    most_unreadable = MOST_UNREADABLE
     if data is None:
         own = _OwnData.of(loaded, model)
-        source, data_dir = own.source, data_dir or own.data_dir
-    images = _prepared(loaded, source, data_dir=data_dir, offline=offline, progress=progress)
+        source, data_dir, most_unreadable = own.source, data_dir or own.data_dir, own.most_unreadable
+    images = _prepared(
+        loaded, source, data_dir=data_dir, offline=offline, progress=progress, most_unreadable=most_unreadable
+    )
     chosen = chosen_split(images, split, loaded.card)
     labels = labels_for(loaded, images, chosen.split)
     plan = make_plan(device)
@@ -76,6 +80,7 @@ class _OwnData:
 
     source: str
     data_dir: str | None = None
+    most_unreadable: float = MOST_UNREADABLE
 
     @classmethod
     def of(cls, model: Model, where: Model | str | os.PathLike[str]) -> _OwnData:
@@ -92,7 +97,7 @@ class _OwnData:
                 "data to judge it on",
                 "Name a data set or a folder, or hand over ImageData",
             )
-        return cls(source, own.get("data_dir"))
+        return cls(source, own.get("data_dir"), float(own.get("most_unreadable", MOST_UNREADABLE)))
 
 
 def _configured(run: Path) -> dict[str, Any]:
@@ -108,11 +113,12 @@ def _object(value: object) -> dict[str, Any]:
 
 
 def _prepared(model: Model, source: Source, **how: Any) -> ImageData:
-    """The data in the model's input size and channels."""
+    """The data in the model's input size and channels, salvaged where the model's own were."""
     wanted = model.preprocessing
+    salvage = _object(model.card.get("data")).get("salvage") is True
     if isinstance(source, ImageData):
         return resized(source, wanted.size_px, wanted.channels)
-    return load_data(source, size_px=wanted.size_px, channels=wanted.channels, **how)
+    return load_data(source, size_px=wanted.size_px, channels=wanted.channels, salvage=salvage, **how)
 
 
 def _report(

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from convscope import __version__
+from convscope.data.folder import MOST_UNREADABLE
 from convscope.engine.plan import Plan
 from convscope.errors import RunError
 from convscope.model_file import canonical_json
@@ -35,9 +36,20 @@ class DataSource:
     classes: int
     size_px: tuple[int, int] | None = None
     data_dir: str | None = None
+    salvage: bool = False
+    most_unreadable: float = MOST_UNREADABLE
+
+    def on_card(self) -> dict[str, Any]:
+        """What a model's card says of its data."""
+        salvaged = {"salvage": True} if self.salvage else {}
+        return {"name": self.name, "digest": self.digest, **salvaged}
 
     def to_json(self) -> dict[str, Any]:
         size = list(self.size_px) if self.size_px else None
+        younger = {  # than the first files, which do not have them
+            "salvage": (self.salvage, False),
+            "most_unreadable": (self.most_unreadable, MOST_UNREADABLE),
+        }
         return {
             "name": self.name,
             "source": self.source,
@@ -45,6 +57,7 @@ class DataSource:
             "classes": self.classes,
             "size_px": size,
             "data_dir": self.data_dir,
+            **{name: value for name, (value, default) in younger.items() if value != default},
         }
 
 

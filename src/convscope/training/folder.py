@@ -4,6 +4,7 @@ model.safetensors   the model so far, then the finished one
 history.jsonl       one event a line
 config.json         repeats the run
 checkpoint          resumes it exactly
+skipped.tsv         picture files that could not be read and why, where there are any
 .lock               held while a process trains here
 """
 
@@ -12,16 +13,19 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import BaseFileLock, FileLock, Timeout
 
+from convscope.data.left_out import Skipped, skip_list
 from convscope.errors import RunError, did_you_mean
 from convscope.model_file import FILE_NAME, parse_json, write_text
 
 CHECKPOINT, CONFIG, HISTORY, LOCK = "checkpoint", "config.json", "history.jsonl", ".lock"
+SKIPPED = "skipped.tsv"
 KIND = "convscope run"
 _CONFIG_LIMIT_BYTES = 4 << 20
 
@@ -33,6 +37,7 @@ class RunFolder:
         self.path = path
         self.model, self.checkpoint = path / FILE_NAME, path / CHECKPOINT
         self.config, self.history = path / CONFIG, path / HISTORY
+        self.skipped = path / SKIPPED
 
     def require_free(self, overwrite: bool) -> None:
         """Make sure that a new run may be written here.
@@ -118,19 +123,30 @@ class RunFolder:
 
     def _sweep(self) -> None:
         """Remove half-written files that a killed process left beside ours."""
-        for file in (self.checkpoint, self.model, self.history, self.config):
+        for file in (self.checkpoint, self.model, self.history, self.config, self.skipped):
             for beside in self.path.glob(f".{file.name}.*.new"):
                 beside.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove the files of an earlier run, the checkpoint first; other files stay."""
-        for file in (self.checkpoint, self.model, self.history, self.config):
+        for file in (self.checkpoint, self.model, self.history, self.config, self.skipped):
             file.unlink(missing_ok=True)
 
     def write_config(self, document: dict[str, Any]) -> None:
         """Write `config.json`: readable, with sorted keys."""
         whole = {"kind": KIND, **document}
         write_text(self.config, json.dumps(whole, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+    def write_skipped(self, skipped: Sequence[Skipped], say: Callable[[str], None]) -> None:
+        """Write the skip list, and say so, where there is something in it."""
+        if skipped:
+            write_text(self.skipped, skip_list(skipped))
+            files = (
+                "1 picture file that was"
+                if len(skipped) == 1
+                else f"{len(skipped):,} picture files that were"
+            )
+            say(f"The {files} skipped, with the reason: {self.skipped}.")
 
     def read_config(self) -> dict[str, Any]:
         """The document of `config.json`.

@@ -101,7 +101,7 @@ def card(
     `validated` and `test` must have been measured on exactly these weights.
     """
     return {
-        "data": {"name": configuration.data.name, "digest": configuration.data.digest},
+        "data": configuration.data.on_card(),
         "recipe": configuration.recipe.to_json(),
         "seed": configuration.seed,
         "versions": configuration.versions,

@@ -15,6 +15,7 @@ from typing import Any
 
 from convscope import nets
 from convscope.data import load_data, sets
+from convscope.data.folder import MOST_UNREADABLE
 from convscope.data.image_data import ImageData
 from convscope.engine.kernels import library
 from convscope.engine.plan import Plan, make_plan
@@ -62,6 +63,8 @@ def train(
     data_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
     size_px: Size | None = None,
+    salvage: bool | None = None,
+    most_unreadable: float | None = None,
     weights: str | None = None,
     listeners: Sequence[Listener] = (),
 ) -> Run:
@@ -83,6 +86,8 @@ def train(
         device: "auto", "cpu", "cuda" …
         precision: "auto" takes bfloat16 where a short trial finds it clearly faster; "float32"; "bfloat16".
         data_dir, offline, size_px: handed on to `load_data`.
+        salvage: read what damaged picture files still hold; None for no.
+        most_unreadable: a larger share of picture files that cannot be read stops the run; None for 0.5.
         weights: "imagenet" starts from published weights, for the nets in `nets.weights.names()`; a model file or run
             folder of the same net starts from those.
         listeners: called with every event, in order. One that raises KeyboardInterrupt asks to stop.
@@ -106,6 +111,8 @@ def train(
         data_dir,
         offline,
         size_px,
+        salvage,
+        most_unreadable,
         weights,
     )
     teller = Teller(listeners)
@@ -139,6 +146,8 @@ class Asked:
     data_dir: str | os.PathLike[str] | None
     offline: bool
     size_px: Size | None
+    salvage: bool | None
+    most_unreadable: float | None
     weights: str | None
 
     def __post_init__(self) -> None:
@@ -174,6 +183,8 @@ def _begin(asked: Asked, overwrite: bool, teller: Teller, began_at: float) -> Ru
         offline=asked.offline,
         size_px=asked.size_px,
         channels=pretrained.channels(asked.weights),
+        salvage=bool(asked.salvage),
+        most_unreadable=MOST_UNREADABLE if asked.most_unreadable is None else asked.most_unreadable,
         progress=teller.note,
     )
     if asked.weights is not None:
@@ -192,6 +203,7 @@ def _begin(asked: Asked, overwrite: bool, teller: Teller, began_at: float) -> Ru
         loop = _prepared(configuration, material, folder, teller, began_at, None, asked.offline)
         folder.clear()
         folder.write_config(configuration.to_json())
+        folder.write_skipped(data.skipped, teller.note)
         return _run(loop, teller)
 
 
@@ -253,7 +265,10 @@ def _source(asked: Asked, data: ImageData) -> DataSource:
     size = (asked.size_px, asked.size_px) if isinstance(asked.size_px, int) else asked.size_px
     where = None if isinstance(asked.data, ImageData) else _lasting(asked.data, data)
     data_dir = str(Path(asked.data_dir).expanduser().resolve()) if asked.data_dir is not None else None
-    return DataSource(data.name, where, data.digest, len(data.class_names), size, data_dir)
+    most = MOST_UNREADABLE if asked.most_unreadable is None else asked.most_unreadable
+    return DataSource(
+        data.name, where, data.digest, len(data.class_names), size, data_dir, bool(asked.salvage), most
+    )
 
 
 def _lasting(given: str | os.PathLike[str] | None, data: ImageData) -> str:
@@ -340,10 +355,12 @@ def _require_agreement(asked: Asked, run: Configuration, folder: RunFolder) -> N
         "device": run.plan.device,
         "precision": run.plan.precision,
         "weights": run.weights,
+        "salvage": run.data.salvage,
+        "most unreadable": run.data.most_unreadable,
     }
     given |= {"seed": asked.seed, "device": None if asked.device == "auto" else asked.device}
     given |= {"precision": None if asked.precision == "auto" else asked.precision}
-    given |= {"weights": asked.weights}
+    given |= {"weights": asked.weights, "salvage": asked.salvage, "most unreadable": asked.most_unreadable}
     for name, value in given.items():
         if value is not None and value != stored[name]:
             raise _conflict(folder, name, stored[name], value)
@@ -391,6 +408,8 @@ def _material_again(asked: Asked, run: Configuration, folder: RunFolder, teller:
         offline=asked.offline,
         size_px=run.data.size_px if asked.size_px is None else asked.size_px,
         channels=pretrained.channels(run.weights),
+        salvage=run.data.salvage,
+        most_unreadable=run.data.most_unreadable,
         progress=teller.note,
     )
     if data.digest != run.data.digest:

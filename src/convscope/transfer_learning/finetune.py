@@ -110,6 +110,8 @@ def trained(
         data_dir=wish.data_dir,
         offline=wish.offline,
         size_px=size,
+        salvage=wish.salvage,
+        most_unreadable=wish.most_unreadable,
         weights=str((folder.path / START).resolve()) if head else None,
         listeners=teller.listeners,
     )

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from convscope.data import load_data, pictures, sets
+from convscope.data import load_data
 from convscope.data.array_types import Labels
 from convscope.data.arrays import resized
-from convscope.data.class_folders import list_folder
+from convscope.data.folder import MOST_UNREADABLE
 from convscope.data.image_data import ImageData
+from convscope.data.sources import is_picture_place
 from convscope.errors import DataError
 from convscope.transfer_learning.backbones import Backbone, channels_for
 
@@ -22,8 +23,6 @@ Say = Callable[[str], None]
 
 HELD_OUT = 0.2
 """The share of every class that is held out where the data bring neither a validation nor a test split."""
-LOOKED_AT = 32
-"""Picture files whose size is looked at, to say whether they are enlarged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +51,8 @@ def material(
     size_px: tuple[int, int] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
+    salvage: bool = False,
+    most_unreadable: float = MOST_UNREADABLE,
     say: Say = lambda line: None,
 ) -> Material:
     """The data as the backbone takes them.
@@ -60,7 +61,10 @@ def material(
         DataError: they cannot be read, or their channels cannot be changed.
     """
     size = size_px or backbone.preprocessing.size_px
-    data, came_px = _loaded(source, backbone, size, data_dir=data_dir, offline=offline, say=say)
+    reading = {"salvage": salvage, "most_unreadable": most_unreadable}
+    data, came_px = _loaded(
+        source, backbone, size, data_dir=data_dir, offline=offline, progress=say, **reading
+    )
     prepared = backbone.preprocessing_for(data.preprocessing.channels, size)
     data = replace(data, preprocessing=prepared)
     notes = [*data.notes, *_size_notes(came_px, size, backbone.name)]
@@ -70,17 +74,11 @@ def material(
 
 
 def _loaded(
-    source: Data,
-    backbone: Backbone,
-    size: tuple[int, int],
-    *,
-    data_dir: str | os.PathLike[str] | None,
-    offline: bool,
-    say: Say,
+    source: Data, backbone: Backbone, size: tuple[int, int], **how: Any
 ) -> tuple[ImageData, tuple[int, int]]:
     """The data at the wanted size, and the (height, width) that they came with."""
-    if isinstance(source, ImageData) or source in sets.BY_NAME:
-        own = load_data(source, data_dir=data_dir, offline=offline, progress=say)
+    if isinstance(source, ImageData) or not is_picture_place(source):
+        own = load_data(source, **how)
         return resized(own, size, channels_for(backbone, own)), own.preprocessing.size_px
     channels = backbone.preprocessing.channels
     if channels not in (1, 3):
@@ -89,24 +87,8 @@ def _loaded(
             "a backbone of 1 or 3 channels, since pictures have no others",
             "Take another backbone, or hand over arrays",
         )
-    data = load_data(source, size_px=size, channels=channels, progress=say)
-    return data, _typical_size(Path(source).expanduser())
-
-
-def _typical_size(folder: Path) -> tuple[int, int]:
-    """The median (height, width) of some picture files of a folder that was read before."""
-    files = [path for paths in list_folder(folder).splits["train"].values() for path in paths]
-    sizes = []
-    with pictures.refusing_bombs():
-        for path in files[:: max(1, len(files) // LOOKED_AT)]:
-            try:
-                sizes.append(pictures.header(path).size)
-            except (
-                Exception
-            ):  # Pillow's readers raise almost anything on damaged files; reading named them already
-                continue
-    width, height = np.median(sizes, axis=0) if sizes else (0, 0)
-    return int(height), int(width)
+    data = load_data(source, size_px=size, channels=channels, **how)
+    return data, data.came_px or size
 
 
 def _size_notes(came_px: tuple[int, int], size: tuple[int, int], name: str) -> list[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from convscope.data.folder import MOST_UNREADABLE
 from convscope.engine.plan import Plan, make_plan
 from convscope.errors import RunError
 from convscope.evaluation.interval import wilson_interval
@@ -52,6 +53,8 @@ class Wish:
     freeze_until: str | None
     epochs: int | None
     cache: Path | None
+    salvage: bool = False
+    most_unreadable: float = MOST_UNREADABLE
 
     def __post_init__(self) -> None:
         refuse(
@@ -81,6 +84,8 @@ def transfer(
     data_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
     size_px: int | tuple[int, int] | None = None,
+    salvage: bool = False,
+    most_unreadable: float = MOST_UNREADABLE,
     class_weights: str = "equal",
     penalty: float | None = None,
     false_alarms: float = 0.05,
@@ -102,6 +107,8 @@ def transfer(
         device: "auto", "cpu", "cuda" …
         data_dir, offline: as `load_data` has them; `data_dir` may also hold `weights/`.
         size_px: another size than the backbone's own.
+        salvage: read what damaged picture files still hold.
+        most_unreadable: a larger share of picture files that cannot be read stops the run, in [0, 1].
         class_weights: "equal", or "balanced" for every class to count the same however many pictures it has.
         penalty: of the head's weights; None chooses it by cross-validation.
         false_alarms: the share of pictures of known classes that `predict` may call unknown.
@@ -137,6 +144,8 @@ def transfer(
         freeze_until,
         epochs,
         kept,
+        salvage,
+        most_unreadable,
     )
     teller = Teller(listeners)
     return _begin(wish, teller, time.perf_counter())
@@ -154,6 +163,8 @@ def _begin(wish: Wish, teller: Teller, began_at: float) -> Run:
         size_px=wish.size_px,
         data_dir=wish.data_dir,
         offline=wish.offline,
+        salvage=wish.salvage,
+        most_unreadable=wish.most_unreadable,
         say=teller.note,
     )
     for note in ready.notes:
@@ -224,6 +235,7 @@ def _extracted_into(
         folder.require_free(wish.overwrite)
         folder.clear()
         folder.write_config(_configuration(wish, backbone, ready, plan, done))
+        folder.write_skipped(ready.data.skipped, teller.note)
         history = History(folder.history, 0)
         for line in events:
             history.add(line)
@@ -259,7 +271,7 @@ def recipe_of(wish: Wish, ready: Material) -> dict[str, Any]:
 def _card(wish: Wish, backbone: Backbone, ready: Material, done: Extracted) -> dict[str, Any]:
     validation, test = done.judged.get("validation"), done.judged.get("test")
     return {
-        "data": {"name": ready.data.name, "digest": ready.digest},
+        "data": _source(wish, ready).on_card(),
         "recipe": recipe_of(wish, ready),
         "seed": wish.seed,
         "versions": versions(),
@@ -310,8 +322,16 @@ def _source(wish: Wish, ready: Material) -> DataSource:
         where = str(wish.data) if is_name else str(Path(wish.data).expanduser().resolve())
     data_dir = str(Path(wish.data_dir).expanduser().resolve()) if wish.data_dir is not None else None
     data = ready.data
+    size = data.preprocessing.size_px
     return DataSource(
-        data.name, where, ready.digest, len(data.class_names), data.preprocessing.size_px, data_dir
+        data.name,
+        where,
+        ready.digest,
+        len(data.class_names),
+        size,
+        data_dir,
+        wish.salvage,
+        wish.most_unreadable,
     )
 
 

@@ -13,16 +13,17 @@ from typing import Self
 
 import numpy as np
 
-from convscope.data import pictures, sets
+from convscope.data import pictures, sets, sources
 from convscope.data.arrays import size_pair
 from convscope.data.checking.duplicates import Duplicates, find_duplicates
 from convscope.data.checking.looking import GLANCE, GLANCE_PX, Glances, glance_at, pixel_digest
-from convscope.data.checking.report import DataReport, Skipped
-from convscope.data.checking.source import ArraySource, FolderSource, Source
+from convscope.data.checking.report import DataReport
+from convscope.data.checking.source import ArraySource, FileSource, Source
 from convscope.data.colours import in_mode
 from convscope.data.download import Transfer
 from convscope.data.folder import PHOTO_SIZE_PX
 from convscope.data.image_data import ImageData
+from convscope.data.left_out import Skipped
 from convscope.data.load import load_data
 from convscope.data.preprocessing import Fit, Preprocessing
 from convscope.errors import DataError
@@ -119,7 +120,7 @@ def _source(
     if not isinstance(source, ImageData) and source not in sets.BY_NAME:
         folder = Path(source).expanduser()
         if source and _is_folder(folder):
-            return FolderSource(folder)
+            return FileSource(sources.find(folder))
     return ArraySource(load_data(source, data_dir=data_dir, offline=offline, progress=say))
 
 
@@ -152,7 +153,7 @@ def _glances(source: Source, salvage: bool, say: Say) -> tuple[Glances, list[Ski
     total = len(source.items)
     say(f"Looking at {total:,} pictures in {source.name}.")
     glances = np.zeros(total, dtype=GLANCE)
-    look, skipped = _Looker(source, glances, salvage), []
+    look, skipped = _Looker(source, glances, salvage), list(source.skipped)
     with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
         for part in _parts(total):
             skipped += [outcome for outcome in pool.map(look, part) if outcome is not None]

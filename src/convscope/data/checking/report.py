@@ -15,6 +15,7 @@ from convscope.data.array_types import Bytes
 from convscope.data.checking.duplicates import BLANK_CONTRAST, Duplicates, Kind
 from convscope.data.checking.looking import Glances
 from convscope.data.checking.source import Item, Source
+from convscope.data.left_out import Skipped, skip_list
 from convscope.data.pictures import refusing_bombs
 from convscope.data.preprocessing import Preprocessing
 
@@ -26,14 +27,6 @@ Chosen on 822 photos: one is below, and it is shaken; with a Gaussian blur of 2 
 
 MOST_STRETCH = 1.5
 """A picture whose sides are stretched by factors that differ by more than this looks wrong to people too."""
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A file that cannot be read, and why."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -250,12 +243,7 @@ class DataReport:
 
     def write_skip_list(self, path: Path) -> None:
         """A line for each skipped file: path, a tab, the reason. Line breaks and tabs in names are escaped."""
-        lines = [f"{_one_line(skip.path)}\t{_one_line(skip.reason)}\n" for skip in self.skipped]
-        path.write_text("".join(lines), encoding="utf-8", errors="surrogateescape")
-
-
-def _one_line(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+        path.write_text(skip_list(self.skipped), encoding="utf-8", errors="surrogateescape")
 
 
 def _spread(numbers: npt.NDArray[Any]) -> dict[str, float]:

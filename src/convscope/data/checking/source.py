@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from PIL import Image
 
 from convscope.data import pictures
 from convscope.data.array_types import Bytes
-from convscope.data.class_folders import IGNORED, Listing, list_folder
 from convscope.data.image_data import ImageData
+from convscope.data.left_out import Ignored, Skipped
+from convscope.data.sources import Pictures
 
 
 @dataclass(frozen=True)
@@ -38,14 +37,6 @@ class Item:
         return {"path": self.path, "class": self.class_name, "split": self.split}
 
 
-@dataclass(frozen=True)
-class Ignored:
-    """Something in the folder that is no part of the data, and why."""
-
-    path: str
-    reason: str
-
-
 class Source(Protocol):
     """Pictures with names, splits and classes."""
 
@@ -54,6 +45,7 @@ class Source(Protocol):
     class_names: tuple[str, ...]
     ignored: tuple[Ignored, ...]
     notes: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
 
     def opened(
         self,
@@ -72,16 +64,18 @@ class Source(Protocol):
         """A hash of the picture as it is stored."""
 
 
-class FolderSource:
-    """A folder of class folders. Every file below it is an item or is ignored."""
+class FileSource:
+    """Labelled picture files. Every file of their place is an item or is ignored."""
 
-    def __init__(self, folder: Path) -> None:
-        listing = list_folder(folder)
-        self.name = str(folder)
-        self.class_names = listing.class_names
-        self.notes = listing.notes
-        self.items = tuple(_items(listing))
-        self.ignored = tuple(_ignored(folder, {item.path for item in self.items}))
+    def __init__(self, found: Pictures) -> None:
+        self.name = str(found.place)
+        self.class_names = found.listing.class_names
+        self.notes = found.listing.notes
+        listed = list(found.files())
+        self.files = [file for _, _, file in listed]
+        self.items = tuple(Item(str(file), split, name) for split, name, file in listed)
+        self.ignored = tuple(found.ignored())
+        self.skipped = found.listing.skipped
 
     def opened(
         self,
@@ -92,23 +86,24 @@ class FolderSource:
         salvage: bool = False,
     ) -> contextlib.AbstractContextManager[tuple[pictures.Header, Image.Image]]:
         """Header and loaded picture at this position."""
-        path = Path(self.items[position].path)
-        return pictures.opened(path, smallest_px=smallest_px, longer_px=longer_px, salvage=salvage)
+        file = self.files[position]
+        return pictures.opened(file, smallest_px=smallest_px, longer_px=longer_px, salvage=salvage)
 
     def reason(self, error: Exception, position: int) -> str:
         """Why the file at this position could not be read."""
-        return pictures.reason(error, Path(self.items[position].path))
+        return pictures.reason(error, self.files[position])
 
     def bytes_digest(self, position: int) -> bytes:
         """SHA-256 of the file."""
-        with Path(self.items[position].path).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").digest()
+        with self.files[position].open("rb") as stream:
+            return hashlib.file_digest(cast(Any, stream), "sha256").digest()
 
 
 class ArraySource:
     """Pictures in memory."""
 
     ignored: tuple[Ignored, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
     def __init__(self, data: ImageData) -> None:
         self.name = data.name
@@ -147,35 +142,3 @@ class ArraySource:
         split, number = self.items[position].path.split("/")
         images = np.asarray(self.data.splits[split].images[int(number) : int(number) + 1], dtype=np.uint8)
         return np.asarray(images[0], dtype=np.uint8)
-
-
-def _items(listing: Listing) -> Iterator[Item]:
-    for split, classes in listing.splits.items():
-        for name, paths in sorted(classes.items()):
-            for path in paths:
-                yield Item(str(path), split, name)
-
-
-def _ignored(folder: Path, listed: set[str]) -> Iterator[Ignored]:
-    """Everything below the folder that was not listed; of an ignored folder only its own name."""
-    for where, folders, names in os.walk(folder):
-        known = [name for name in sorted(folders) if str(Path(where, name)) not in listed]
-        folders[:] = [name for name in known if not _why_ignored(name)]
-        for name in known:
-            if why := _why_ignored(name):
-                yield Ignored(str(Path(where, name)), why)
-        for name in sorted(names):
-            path = str(Path(where, name))
-            if path not in listed:
-                yield Ignored(path, _why_ignored(name) or _why_not_listed(path))
-
-
-def _why_ignored(name: str) -> str:
-    if name.startswith("."):
-        return "hidden"
-    return "left by a program, no data" if name.lower() in IGNORED else ""
-
-
-def _why_not_listed(path: str) -> str:
-    is_picture = Path(path).suffix.lower() in pictures.SUFFIXES or pictures.is_picture_file(Path(path))
-    return "a picture outside the class folders" if is_picture else "no picture by name or content"

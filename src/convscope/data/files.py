@@ -1,0 +1,65 @@
+"""Files as those who read pictures need them: on the disk (`pathlib.Path`), or inside an archive or a table.
+
+`Path` is an `Entry` as it is; whatever else holds pictures answers to the same few calls.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, Protocol, TypeVar
+
+
+class File(Protocol):
+    """One file: what it is called, what is known of it without opening it, and its bytes."""
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+
+    @property
+    def suffix(self) -> str:
+        """The ending of its name, with the dot."""
+
+    def stat(self) -> os.stat_result:
+        """Kind, size and times. Raises OSError."""
+
+    def open(self, mode: Literal["rb"], /) -> BinaryIO:
+        """Its bytes, from the start, in any order. Raises OSError, or DataError with the reason."""
+
+    def __lt__(self, other: Any, /) -> bool:
+        """Whether it comes first in the order of paths."""
+
+
+class Entry(File, Protocol):
+    """A file or a folder."""
+
+    def is_dir(self) -> bool:
+        """Whether it is a folder."""
+
+    def is_file(self) -> bool:
+        """Whether it is a file."""
+
+    def is_symlink(self) -> bool:
+        """Whether it only points at another."""
+
+    def iterdir(self) -> Iterator[Entry]:
+        """What is in the folder, in no order."""
+
+    def __truediv__(self, name: str, /) -> Entry:
+        """What is called `name` in the folder, whether it exists or not."""
+
+
+AnyFile = TypeVar("AnyFile", bound=File)
+
+
+def key_of(file: File, root: object) -> str:
+    """The path of a file inside its place, with slashes, by which it is known there.
+
+    >>> key_of(Path("photos/cat/1.jpg"), Path("photos"))
+    'cat/1.jpg'
+    """
+    if isinstance(file, Path) and isinstance(root, Path):
+        return file.relative_to(root).as_posix()
+    return str(getattr(file, "key", file.name))
