@@ -14,7 +14,7 @@ from PIL import Image
 from convscope.data import Preprocessing, load_data, stretching
 from convscope.data.stretching import Stretcher, Stretching
 
-needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is here")
+needs_compiler = pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler is here")
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_other_preprocessing_stays_what_it_is(stretcher: Stretcher, preprocessin
 
 
 def test_without_a_compiler_pillow_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convscope.data.stretching.shutil.which", lambda name: None)
+    monkeypatch.setattr("convscope.compiling.shutil.which", lambda name: None)
     stretching.load.cache_clear()
     made = Stretcher()
     made.wait()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from convscope import nets
+from convscope import compiling, nets
 from convscope.engine import Draw, Plan, fast, fast_optimizer
 from convscope.engine.fast import _pooled_size
 from convscope.engine.kernels import library, operations
@@ -397,8 +399,33 @@ def test_kernels_can_be_switched_off(unloaded, monkeypatch):
 
 
 def test_what_was_built_is_taken_from_the_cache(kernels, unloaded, monkeypatch):
-    monkeypatch.setattr(library, "_build", lambda *_: pytest.fail("built again"))
+    monkeypatch.setattr(compiling, "_build", lambda *_: pytest.fail("built again"))
     assert isinstance(library.load().library, ctypes.CDLL)
+
+
+def test_what_is_being_built_is_waited_for(unloaded, monkeypatch, tmp_path):
+    """Asked while a thread builds it, the library is built once, and by the thread."""
+    if library.load().library is None:
+        pytest.skip(library.load().reason)
+    library.load.cache_clear()
+    source = tmp_path / "three.cpp"
+    source.write_text('extern "C" int three() { return 3; }')
+    began, builders = threading.Event(), []
+    build = compiling._build
+
+    def slow(*arguments):
+        builders.append(threading.current_thread())
+        began.set()
+        time.sleep(0.2)
+        build(*arguments)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(compiling, "_build", slow)
+    compiling.begin([source])
+    assert began.wait(10)
+    assert compiling.load(source).library.three() == 3
+    assert len(builders) == 1
+    assert builders[0] is not threading.main_thread()
 
 
 def test_a_damaged_library_in_the_cache_is_built_again(kernels, unloaded, monkeypatch, tmp_path):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -182,3 +186,45 @@ def test_restored_memory_has_the_parameter_s_layout(kind: str) -> None:
             restore_optimizer(broken, memory)
         step(two, broken, seed)
     assert torch.equal(one, two)
+
+
+def test_training_never_loads_the_compiler() -> None:
+    """torch.optim would load it, 2 to 4 s, to be left alone by it; a step of every optimizer must not."""
+    code = (
+        "import sys, torch\n"
+        "from convscope.training.checkpoint import optimizer_tensors, restore_optimizer\n"
+        "from convscope.training.optimizers import OPTIMIZERS\n"
+        "for optimizer in OPTIMIZERS.values():\n"
+        "    built = optimizer().build([{'params': [torch.nn.Parameter(torch.ones(2, 1, 3, 3))]}])\n"
+        "    built.param_groups[0]['params'][0].sum().backward()\n"
+        "    built.step()\n"
+        "    restore_optimizer(built, optimizer_tensors(built))\n"
+        "    built.zero_grad()\n"
+        "print(sorted({'torch._dynamo', 'sympy'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+TORCHS: dict[str, Any] = {
+    "adadelta": torch.optim.Adadelta,
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "rmsprop": torch.optim.RMSprop,
+}
+
+
+@pytest.mark.parametrize(("name", "kind"), TORCHS.items())
+def test_without_the_compiler_the_bits_are_torchs(name: str, kind: Any) -> None:
+    ours = OPTIMIZERS[name]()
+    parameter, same = (nn.Parameter(torch.tensor(START, dtype=torch.float32)) for _ in range(2))
+    built = ours.build([{"params": [parameter], "weight_decay": 0.01}])
+    theirs = kind([{**built.param_groups[0], "params": [same]}])
+    for gradient in GRADIENTS:
+        for each in (parameter, same):
+            each.grad = torch.tensor(gradient, dtype=torch.float32)
+        built.step()
+        theirs.step()
+    assert torch.equal(parameter, same)
+    assert optimizer_tensors(built).keys() == optimizer_tensors(theirs).keys()

@@ -1,6 +1,6 @@
-"""Stretching RGB pictures as Pillow does, bit for bit, in C where the machine has a compiler: six times as fast.
+"""Stretching RGB pictures as Pillow does, bit for bit, in C++ where the machine has a compiler: six times as fast.
 
-The C is built once for the machine, beside the decoding of the first pictures, and kept in the user's cache. Without
+The C++ is built once for the machine, beside the decoding of the first pictures, and kept in the user's cache. Without
 a compiler, or where anything differs from Pillow, Pillow does the work; nobody can tell from the pixels.
 """
 
@@ -8,20 +8,15 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
-import platform
-import shutil
-import subprocess
-import tempfile
 import threading
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-import platformdirs
 from PIL import Image
 
+from convscope import compiling
 from convscope.data.array_types import Bytes
 from convscope.data.colours import in_mode
 from convscope.data.preprocessing import Preprocessing
@@ -29,18 +24,15 @@ from convscope.data.preprocessing import Preprocessing
 BITS = 22
 """After the point, of Pillow's weights."""
 SIDE_PX = 16
-"""Narrower results and pictures are Pillow's; the C handles so many numbers at a time."""
-FLAGS = (("-march=native",), ("-mcpu=native",), ())
-"""To try in this order: not every compiler knows every one."""
+"""Narrower results and pictures are Pillow's; the C++ handles so many numbers at a time."""
 _ALIGNED_BYTES = 64
-BUILD_LIMIT_S = 60.0
 
 Order = Literal["unknown", "rows", "columns", "pillow"]
 """Which pass comes first, or that only Pillow will do."""
 
 
 class Stretcher:
-    """Stretches pixels once its C is built, in a thread of its own; until then, and where that fails, Pillow does.
+    """Stretches pixels once its C++ is built, in a thread of its own; until then, and where that fails, Pillow does.
 
     Which of its two passes Pillow makes first depends on the sizes, by a rule that differs from version to version.
     So it is learned: of every two sizes, the second picture is stretched in both orders and compared with Pillow.
@@ -56,7 +48,7 @@ class Stretcher:
         self._library = load()
 
     def wait(self) -> None:
-        """Until the C is built, or has failed to be."""
+        """Until the C++ is built, or has failed to be."""
         self._thread.join()
 
     def __call__(self, picture: Image.Image, height: int, width: int) -> Bytes:
@@ -122,14 +114,8 @@ def _learned(library: ctypes.CDLL, pixels: Bytes, expected: Bytes) -> Order:
 
 @functools.cache
 def load() -> ctypes.CDLL | None:
-    """The C of this machine, built where it is not in the cache; None where that is not possible."""
-    compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
-    if platform.system() == "Windows" or compiler is None:
-        return None
-    try:
-        return ctypes.CDLL(str(_library(compiler)))
-    except (OSError, subprocess.SubprocessError):
-        return None
+    """The C++ of this machine, built where it is not in the cache; None where that is not possible."""
+    return compiling.load(Path(__file__).with_name("stretch.cpp")).library
 
 
 @functools.lru_cache(maxsize=1024)
@@ -191,36 +177,3 @@ def _room(*sizes_bytes: int) -> list[ctypes.c_void_p]:
 
 def _at(array: np.ndarray[Any, Any]) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
-
-
-def _library(compiler: str) -> Path:
-    """The path of the built library. Raises OSError or subprocess.SubprocessError."""
-    source = Path(__file__).with_name("stretch.c")
-    stamp = Path(compiler).resolve().stat()
-    key = repr((source.read_bytes(), FLAGS, compiler, stamp.st_size, stamp.st_mtime_ns, _processor()))
-    folder = platformdirs.user_cache_path("convscope", appauthor=False) / "kernels"
-    path = folder / f"stretch-{hashlib.sha256(key.encode()).hexdigest()[:24]}.so"
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as beside:
-            _compile(compiler, source, Path(beside) / path.name)
-            (Path(beside) / path.name).replace(path)
-    return path
-
-
-def _compile(compiler: str, source: Path, to: Path) -> None:
-    for flags in FLAGS:
-        command = (compiler, "-O3", "-fPIC", "-shared", *flags, str(source), "-o", str(to))
-        done = subprocess.run(command, capture_output=True, timeout=BUILD_LIMIT_S)
-        if done.returncode == 0:
-            return
-    done.check_returncode()
-
-
-def _processor() -> str:
-    """What the processor can do, as far as the system says it: one cache may serve several machines."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), "")

@@ -19,7 +19,7 @@ import platformdirs
 import torch
 from torch.nn import functional
 
-from convscope import __version__
+from convscope import __version__, compiling
 from convscope.engine.fast import Fast, fast
 from convscope.engine.kernels import library
 from convscope.engine.plan import Plan, Trial, make_plan
@@ -182,7 +182,7 @@ def _place(net: Net, input_shape: tuple[int, int, int], size: int, plain: Plan) 
     """The file for this question on this machine: another processor, version or network is another question."""
     parts = (
         str(net), input_shape, size, plain.device, plain.threads, library.load().library is not None, library.sources(),
-        __version__, str(torch.__version__), platform.machine(), library.processor(), os.cpu_count(),
+        __version__, str(torch.__version__), platform.machine(), compiling.processor(), os.cpu_count(),
         torch.cuda.get_device_name(0) if plain.device == "cuda" else "",
     )  # fmt: skip
     name = hashlib.sha256(repr(parts).encode()).hexdigest()[:24]

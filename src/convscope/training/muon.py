@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convscope.engine.optimizers import Light
+
 # The polynomial a·s + b·s³ + c·s⁵ that carries singular values from (0, 1] near 1 in few rounds: K. Jordan et al. 2024.
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
-class OrthogonalMomentum(torch.optim.Optimizer):
+class OrthogonalMomentum(Light):
     """The optimizer that `Muon` builds. Groups have `lr` and `weight_decay`; a parameter with four axes is a filter's.
 
     Its memory is one tensor a parameter, `momentum`.

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from convscope.engine.optimizers import Light
 from convscope.training.muon import OrthogonalMomentum
 from convscope.training.rates import NO_RATES, Rate
 from convscope.training.settings import (
@@ -46,7 +47,7 @@ class Adadelta(Setting):
         return _common(self) + number("rho", self.rho, BELOW_ONE) + number("eps", self.eps, ABOVE_ZERO)
 
     def build(self, groups: Groups) -> torch.optim.Optimizer:
-        return torch.optim.Adadelta(groups, lr=self.rate, rho=self.rho, eps=self.eps)
+        return _Adadelta(groups, lr=self.rate, rho=self.rho, eps=self.eps)
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,7 @@ class SGD(Setting):
         return found
 
     def build(self, groups: Groups) -> torch.optim.Optimizer:
-        return torch.optim.SGD(
-            groups, lr=self.rate, momentum=self.momentum, nesterov=self.nesterov, fused=True
-        )
+        return _SGD(groups, lr=self.rate, momentum=self.momentum, nesterov=self.nesterov, fused=True)
 
 
 @dataclass(frozen=True)
@@ -86,9 +85,7 @@ class Adam(Setting):
         return _common(self) + _moments(self)
 
     def build(self, groups: Groups) -> torch.optim.Optimizer:
-        return torch.optim.Adam(
-            groups, lr=self.rate, betas=(self.beta1, self.beta2), eps=self.eps, fused=True
-        )
+        return _Adam(groups, lr=self.rate, betas=(self.beta1, self.beta2), eps=self.eps, fused=True)
 
 
 @dataclass(frozen=True)
@@ -106,9 +103,7 @@ class AdamW(Setting):
         return _common(self) + _moments(self)
 
     def build(self, groups: Groups) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(
-            groups, lr=self.rate, betas=(self.beta1, self.beta2), eps=self.eps, fused=True
-        )
+        return _AdamW(groups, lr=self.rate, betas=(self.beta1, self.beta2), eps=self.eps, fused=True)
 
 
 @dataclass(frozen=True)
@@ -131,7 +126,7 @@ class RMSprop(Setting):
         )
 
     def build(self, groups: Groups) -> torch.optim.Optimizer:
-        return torch.optim.RMSprop(groups, lr=self.rate, alpha=self.rho, eps=self.eps, momentum=self.momentum)
+        return _RMSprop(groups, lr=self.rate, alpha=self.rho, eps=self.eps, momentum=self.momentum)
 
 
 @dataclass(frozen=True)
@@ -179,6 +174,24 @@ class Muon(Setting):
             other_share=self.other_rate / self.rate,
             other_momentum=self.other_momentum,
         )
+
+
+# ---- torch's, without its compiler ----------------------------------------------------------------------------------
+
+
+class _Adadelta(Light, torch.optim.Adadelta): ...
+
+
+class _SGD(Light, torch.optim.SGD): ...
+
+
+class _Adam(Light, torch.optim.Adam): ...
+
+
+class _AdamW(Light, torch.optim.AdamW): ...
+
+
+class _RMSprop(Light, torch.optim.RMSprop): ...
 
 
 Optimizer = Adadelta | SGD | Adam | AdamW | RMSprop | Muon

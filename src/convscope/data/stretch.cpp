@@ -5,8 +5,8 @@
    sixteen rows at a time are turned on their side and back again. Source of the arithmetic: Pillow,
    src/libImaging/Resample.c; the rest is ours. */
 
-#include <stdint.h>
-#include <string.h>
+#include <cstdint>
+#include <cstring>
 
 enum { BITS = 22, HALF = 1 << (BITS - 1), SIDE = 16 };
 
@@ -92,7 +92,7 @@ static void along_columns(const uint8_t *from, int width, const int32_t *first, 
 
 /* from (from_height, from_width, 3) -> to (3, height, width), along the columns first or last. The others are room to
    work in: between for 3 * (height or from_height) * (from_width or width) bytes, sums for 3 * from_width or width. */
-void convscope_stretch(int columns_first, const uint8_t *from, int from_height, int from_width, const int32_t *first_x,
+extern "C" void convscope_stretch(int columns_first, const uint8_t *from, int from_height, int from_width, const int32_t *first_x,
                        int count_x, const int32_t *weights_x, const int32_t *first_y, int count_y,
                        const int32_t *weights_y, int height, int width, uint8_t *turned, uint8_t *narrow,
                        uint8_t *between, int32_t *sums, uint8_t *to) {
