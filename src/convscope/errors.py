@@ -6,6 +6,7 @@ ConvscopeError (a ValueError)
 ├── DataError           images, labels, folders, downloads
 ├── RecipeError         a training setting
 ├── RunError            a run folder: in the way, foreign, finished, without a checkpoint
+│   └── OutOfMemoryError  the memory is not enough for the batches of a run
 ├── ModelFileError      a model file: truncated, foreign, newer, changed, disagreeing with its net
 ├── DivergedError       the loss stopped being a number
 └── MissingExtraError   an optional dependency is not installed
@@ -51,6 +52,14 @@ class RecipeError(ConvscopeError):
 
 class RunError(ConvscopeError):
     """A run folder is in the way, foreign, or cannot be resumed."""
+
+
+class OutOfMemoryError(RunError):
+    """The memory is not enough for the batches of a run. `is_saved` tells whether it left a checkpoint."""
+
+    def __init__(self, received: str, expected: str = "", fix: str = "", is_saved: bool = False) -> None:
+        self.is_saved = is_saved
+        super().__init__(received, expected, fix)
 
 
 class ModelFileError(ConvscopeError):

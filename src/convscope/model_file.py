@@ -15,6 +15,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -305,7 +306,12 @@ class Container:
 def write_container(
     path: Path, kind: str, version: int, document: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Write tensors and one signed document to a safetensors file, beside and then renamed."""
+    """Write tensors and one signed document to a safetensors file, beside and then renamed.
+
+    Raises:
+        OSError: it cannot be written; what was there before is untouched.
+    """
+    import safetensors
     import safetensors.torch
 
     ready = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -324,8 +330,16 @@ def write_container(
         safetensors.torch.save_file(ready, beside, metadata={_ENTRY: canonical_json(whole)})
         beside.chmod(mode)
         settle(beside, path)
+    except safetensors.SafetensorError as error:
+        raise _system_error(error, path) from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _system_error(error: Exception, path: Path) -> Exception:
+    """What the system said, as Python has it: safetensors hands on a full disk as a text."""
+    number = re.search(r"os error (\d{1,5})", str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1])), str(path)) if number else error
 
 
 def read_container(path: Path, kind: str, version: int) -> Container:
@@ -533,7 +547,9 @@ def canonical_json(value: object) -> str:
 def parse_json(text: bytes | str) -> Any:
     """Parsed JSON, or None where it is no JSON, is too deep, has a key twice, or a number that is not finite."""
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+        value = json.loads(
+            text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_unique
+        )
     except (ValueError, RecursionError):
         return None
     return value if _depth_is_fine(value) else None
@@ -541,6 +557,13 @@ def parse_json(text: bytes | str) -> Any:
 
 def _refuse_constant(word: str) -> None:
     raise ValueError(word)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):  # 1e999
+        raise ValueError(digits)
+    return number
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -71,6 +71,12 @@ def _check_tokens(text: str) -> None:
                 "words, numbers, strings, brackets, commas and keyword=value",
                 "Write numbers out: 1024, not 2**10",
             )
+        if token.lastgroup == "number" and text[token.end() : token.end() + 1].isalpha():
+            raise NetTextError(
+                f"a number with letters, {_glimpse(text, at)}, at {_position(text, at)}",
+                "a comma or a bracket between them",
+                "Write numbers out: 255, not 0xff",
+            )
         if token.lastgroup == "number" and len(token[0]) > 40:
             raise NetTextError(
                 f"a number of {len(token[0])} characters at {_position(text, at)}", "at most 40"

@@ -15,7 +15,6 @@ matching", 2022; the energy after Liu et al. 2020; bringing both to deviations i
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
 LABEL = "unknown"
 PREFIX = "unknown."
+_MOST = 1e30  # no score is as large; and a whole number above 1e308 is no float
 NUMBERS = ("false_alarms", "threshold", "energy_mean", "energy_std", "distance_mean", "distance_std")
 
 
@@ -101,7 +101,7 @@ class Unknown:
         values: Mapping[str, Any] = numbers if isinstance(numbers, Mapping) else {}
         for name in NUMBERS:
             value = values.get(name)
-            if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < _MOST:
                 raise ModelFileError(f"an unknown rule whose {name} is {value!r:.80}", "a finite number")
         mean, axes = tensors.get(f"{PREFIX}mean"), tensors.get(f"{PREFIX}axes")
         if mean is None or axes is None or mean.ndim != 1 or axes.ndim != 2 or axes.shape[1] != len(mean):

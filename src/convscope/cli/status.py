@@ -18,7 +18,8 @@ DEBUG_VARIABLE = "CONVSCOPE_DEBUG"
 
 # What the operating system refuses because of the user's disk, rights or paths rather than because of our code.
 MENDABLE_ERRNOS = {
-    getattr(errno, name, None) for name in ("EACCES", "EPERM", "EROFS", "ENOSPC", "EDQUOT", "ENAMETOOLONG")
+    getattr(errno, name, None)
+    for name in ("EACCES", "EPERM", "EROFS", "ENOSPC", "EDQUOT", "EFBIG", "EIO", "ENAMETOOLONG")
 }
 
 
@@ -27,6 +28,8 @@ _EXPECTED = {
     errno.EPERM: "a place that you may read and write",
     errno.EROFS: "a place that can be written",
     errno.ENOSPC: "room left on the disk",
+    errno.EFBIG: "a disk and limits that take files of this size",
+    errno.EIO: "a disk or terminal that answers",
     errno.ENAMETOOLONG: "a shorter name",
 }
 

@@ -62,6 +62,13 @@ def train(
     precision: Annotated[
         str, typer.Option(help="auto (the faster one, by a short trial), float32 or bfloat16.")
     ] = "auto",
+    auto_batch: Annotated[
+        bool, typer.Option("--auto-batch", help="Halve the batch where the memory is not enough for it.")
+    ] = False,
+    deterministic: Annotated[
+        bool,
+        typer.Option("--deterministic", help="The same bits each time on a GPU too; on the CPU it is so."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -93,6 +100,8 @@ def train(
             salvage=salvage or None,
             most_unreadable=most_unreadable,
             weights=weights,
+            auto_batch=auto_batch,
+            deterministic=deterministic,
             listeners=[opening, listener],
         )
     if as_json:

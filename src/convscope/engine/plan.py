@@ -19,6 +19,8 @@ from convscope.errors import RunError
 EVALUATION_BATCH = 500
 EVALUATION_BATCH_CPU = 128  # stays in the caches; with 500 the lecture's network peaks 0.3 GB higher
 PRECISIONS = ("auto", "float32", "bfloat16")
+YOUNGER = {"trials", "convolution", "deterministic"}
+"""Fields that plans written before there were these have not."""
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 """glibc's numbers for `mallopt`."""
 
@@ -47,6 +49,7 @@ class Plan:
         reason: why, in a sentence.
         trials: what was measured to choose, if anything was.
         convolution: "direct", torch's own, or "winograd", ours for 3×3 windows with a quarter of the products.
+        deterministic: whether only arithmetic is used that gives the same bits each time; on the CPU it always is.
     """
 
     device: str
@@ -58,18 +61,20 @@ class Plan:
     reason: str
     trials: tuple[Trial, ...] = ()
     convolution: str = "direct"
+    deterministic: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """A dictionary of plain values."""
-        return asdict(self)
+        """A dictionary of plain values. What is younger than the first plans is left out where it changes nothing."""
+        values = asdict(self)
+        if not self.deterministic:
+            del values["deterministic"]
+        return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """The plan that `to_json` wrote. Raises RunError when a field is missing or unknown."""
         names = {f.name for f in fields(cls)}
-        if (
-            set(values) | {"trials", "convolution"} != names
-        ):  # plans written before there were these have none
+        if set(values) | YOUNGER != names:
             raise RunError(f"a machine plan with {sorted(values)}", f"the fields {sorted(names)}")
         return cls(**{**values, "trials": tuple(Trial(**trial) for trial in values.get("trials", ()))})
 
@@ -78,7 +83,10 @@ class Plan:
         torch.set_num_threads(self.threads)
         _keep_freed_memory()
         # Not torch.use_deterministic_algorithms: that loads torch's compiler, 1.6 s and 150 MB, to tell it the same.
-        torch.set_deterministic_debug_mode("error" if self.device == "cpu" else "default")
+        strict = self.device == "cpu" or self.deterministic
+        torch.set_deterministic_debug_mode("error" if strict else "default")
+        if self.deterministic:
+            require_deterministic_products()
         # Else every empty tensor is first filled with NaN, at 5 % of a step; nothing here reads what it did not write.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
@@ -102,6 +110,12 @@ def make_plan(device: str = "auto", threads: int | None = None, precision: str =
         EVALUATION_BATCH_CPU if chosen == "cpu" else EVALUATION_BATCH,
         f"{named} on {_found(chosen, device, count)}",
     )
+
+
+def require_deterministic_products() -> None:
+    """Let NVIDIA's matrix products give the same bits each time; it must be said before the first of them."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
 
 
 def _found(chosen: str, asked: str, threads: int) -> str:

@@ -7,6 +7,7 @@ holds the head alone, so loading it needs timm, and says so; the net in it is th
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 PREFIX = "timm/"
 CARD = "timm"
+_PUBLISHED = re.compile(r"[a-z0-9_]{1,80}(\.[a-z0-9_]{1,80})?")
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +130,12 @@ def completed(model: Model) -> Model:
     card = model.card[CARD]
     if not isinstance(card, dict) or not isinstance(card.get("name"), str):
         raise ModelFileError("a model for timm that does not say which network", "its name on the card")
+    if not _PUBLISHED.fullmatch(card["name"]):  # timm would fetch hf-hub:… and run what local-dir:… names
+        raise ModelFileError(
+            f"a model for the network {card['name']!r:.80} of timm",
+            "the name of a network in timm's own list: letters, digits, underscores and a dot",
+            "Open only models from someone you trust with timm",
+        )
     found = load_features(card["name"])
     if found.digest != card.get("sha256"):
         raise ModelFileError(
@@ -136,7 +144,10 @@ def completed(model: Model) -> Model:
             "the same weights, for the head knows no others",
             f"Install timm {card.get('version')}, or make the model again",
         )
-    prepared = Preprocessing.from_json(card.get("preprocessing"))
+    try:
+        prepared = Preprocessing.from_json(card.get("preprocessing"))
+    except DataError as error:
+        raise ModelFileError(f"a model for timm with a preprocessing that cannot be used: {error}") from error
     shape = prepared.input_shape
     return replace(
         model,

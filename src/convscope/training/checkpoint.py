@@ -9,6 +9,7 @@ totals                    (3,) loss sum, right answers and images of the epoch s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -24,6 +25,8 @@ from convscope.model_file import read_container, write_container
 
 KIND = "convscope checkpoint"
 FORMAT_VERSION = 1
+NOT_AS_WRITTEN = (ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError)
+"""What comes of using a checkpoint that no training wrote."""
 
 
 @dataclass
@@ -43,7 +46,8 @@ class LoopState:
         step: steps made.
         evaluated_step: the step whose end of epoch was last dealt with.
         logged: totals (loss sum, right answers, images) at the last kept `Step` of this epoch.
-        history_lines: lines of `history.jsonl` that belong to this state.
+        history_lines: lines of `history.jsonl` that belong to this state, and history_digest: their SHA-256; None in
+            the first checkpoints.
         last, best: the newest and the best evaluation.
         waited: evaluations in a row that were no better than the best.
         stopped: whether early stopping has ended the training.
@@ -64,13 +68,35 @@ class LoopState:
     epoch_began_s: float = 0.0
     resumed_from_step: int | None = None
     result: dict[str, Any] | None = None
+    history_digest: str | None = None
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> LoopState:
-        values = {each.name: document[each.name] for each in fields(cls)}
+        """Raises KeyError, TypeError or ValueError where it is no state."""
+        values = {each.name: document[each.name] for each in fields(cls) if each.name != "history_digest"}
         for name in ("last", "best"):
             values[name] = Validated(**values[name]) if values[name] else None
-        return cls(**{**values, "logged": tuple(values["logged"])})
+        digest = document.get("history_digest")
+        state = cls(**{**values, "logged": tuple(values["logged"])}, history_digest=digest)
+        state._check()
+        return state
+
+    def _check(self) -> None:
+        """The digest of a file keeps accidents out; these keep out a state that no loop was ever in."""
+        counts = [self.step, self.evaluated_step, self.history_lines, self.waited]
+        counts += [self.resumed_from_step] if self.resumed_from_step is not None else []
+        seen = [validated for validated in (self.last, self.best) if validated]
+        counts += [validated.step for validated in seen]
+        numbers = [*self.logged, self.train_s, self.wall_s, self.epoch_began_s]
+        numbers += [number for validated in seen for number in (validated.loss, validated.accuracy)]
+        if not all(type(count) is int and 0 <= count < 2**53 for count in counts):
+            raise ValueError("a count that is none")
+        if len(self.logged) != 3 or not all(type(n) in (int, float) and math.isfinite(n) for n in numbers):
+            raise ValueError("a number that is none")
+        if type(self.stopped) is not bool or not isinstance(self.result, dict | None):
+            raise ValueError("an end that is none")
+        if not isinstance(self.history_digest, str | None):
+            raise ValueError("a digest that is none")
 
 
 @dataclass
@@ -94,25 +120,19 @@ class Checkpoint:
             RunError: the file is damaged or belongs to another configuration.
         """
         try:
-            document = read_container(path, KIND, FORMAT_VERSION).document
+            with path.open("rb"):
+                document = read_container(path, KIND, FORMAT_VERSION).document
             state = LoopState.from_json(document["state"])
             tensors = safetensors.torch.load_file(path)
-        except (
-            safetensors.SafetensorError,
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-        ) as error:
-            why = error.received if isinstance(error, ConvscopeError) else str(error)
+        except OSError as error:
             raise RunError(
-                f"the checkpoint {path} is damaged: {why}",
-                "the file that convscope train wrote",
-                f"Delete it to start over with the same {path.parent / 'config.json'}, "
-                "or start again with --overwrite",
+                f"the checkpoint {path} cannot be read: {error.strerror}",
+                "a file that may be read",
+                "Give yourself the right to read it",
             ) from error
-        if document["configuration"] != configuration:
+        except (safetensors.SafetensorError, *NOT_AS_WRITTEN) as error:
+            raise damaged(path, error) from error
+        if document.get("configuration") != configuration:
             raise RunError(
                 f"{path.parent / 'config.json'} was changed after {path} was written",
                 "the configuration that the checkpoint was made with",
@@ -126,6 +146,27 @@ class Checkpoint:
         return {
             key.removeprefix(prefix): tensor for key, tensor in self.tensors.items() if key.startswith(prefix)
         }
+
+
+def damaged(path: Path, error: Exception) -> RunError:
+    """The error for a checkpoint that is not as it was written."""
+    why = error.received if isinstance(error, ConvscopeError) else str(error)
+    return RunError(
+        f"the checkpoint {path} is damaged: {why}",
+        "the file that convscope train wrote",
+        f"Delete it to start over with the same {path.parent / 'config.json'}, or start again with --overwrite",
+    )
+
+
+def require_same_shapes(targets: Mapping[str, Tensor], sources: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that are not those of the run: torch would spread or cast them without a word.
+
+    Raises:
+        ValueError: one is missing, or has another shape.
+    """
+    for name, target in targets.items():
+        if name not in sources or sources[name].shape != target.shape:
+            raise ValueError(f"no tensor {name!r:.80} of shape {tuple(target.shape)}")
 
 
 def named_part(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -154,7 +195,10 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
     memory: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, _, slot = key.partition(".")
-        memory.setdefault(int(index), {})[slot] = _laid_out_like(parameters[int(index)], value)
+        parameter = parameters[int(index)]
+        if value.ndim and value.shape != parameter.shape:
+            raise ValueError(f"the optimizer's {key!r:.80} as {tuple(value.shape)}")
+        memory.setdefault(int(index), {})[slot] = _laid_out_like(parameter, value)
     optimizer.load_state_dict({**optimizer.state_dict(), "state": memory})
 
 

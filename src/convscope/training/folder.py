@@ -10,6 +10,8 @@ skipped.tsv         picture files that could not be read and why, where there ar
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
 import re
@@ -86,11 +88,14 @@ class RunFolder:
             )
 
     def is_empty(self) -> bool:
-        """Whether there is nothing here but, at most, the lock."""
-        return not self.path.is_dir() or all(child.name == LOCK for child in self.path.iterdir())
+        """Whether there is nothing here but, at most, the lock and halves that a killed process left."""
+        if not self.path.is_dir():
+            return True
+        ours = {LOCK, *(half.name for half in self._halves())}
+        return all(child.name in ours for child in self.path.iterdir())
 
     def remove_if_empty(self) -> None:
-        """Remove the folder where it holds nothing but, at most, the lock."""
+        """Remove the folder where it holds nothing but, at most, the lock; only while it is locked."""
         with suppress(OSError):  # another process may have begun here
             if self.path.is_dir() and self.is_empty():
                 (self.path / LOCK).unlink(missing_ok=True)
@@ -106,6 +111,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.path / LOCK, timeout=0)
             lock.acquire()
+            self._sweep()
         except Timeout as error:
             raise RunError(
                 f"another process is training in {self.path}",
@@ -113,19 +119,27 @@ class RunFolder:
                 "Wait for it, stop it, or give another --out",
             ) from error
         except OSError as error:
-            raise RunError(
-                f"{self.path} cannot be written: {error.strerror}",
-                "a folder that can be written",
-                "Give another --out",
-            ) from error
-        self._sweep()
+            raise self.cannot_write(error, "Give another --out") from error
         return lock
+
+    def cannot_write(self, error: OSError, fix: str) -> RunError:
+        """The error for a file here that the system does not let us write; `fix` says how to go on once it does."""
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        where = error.filename or self.path
+        return RunError(
+            f"{where} cannot be written: {error.strerror or error}",
+            "room left on the disk" if full else "a folder that can be written",
+            fix,
+        )
 
     def _sweep(self) -> None:
         """Remove half-written files that a killed process left beside ours."""
-        for file in (self.checkpoint, self.model, self.history, self.config, self.skipped):
-            for beside in self.path.glob(f".{file.name}.*.new"):
-                beside.unlink(missing_ok=True)
+        for half in self._halves():
+            half.unlink(missing_ok=True)
+
+    def _halves(self) -> list[Path]:
+        files = (self.checkpoint, self.model, self.history, self.config, self.skipped)
+        return [half for file in files for half in self.path.glob(f".{file.name}.*.new")]
 
     def clear(self) -> None:
         """Remove the files of an earlier run, the checkpoint first; other files stay."""
@@ -174,29 +188,34 @@ class RunFolder:
 
 
 class History:
-    """`history.jsonl` while a run writes it: whole lines, appended, and brought to the disk with each checkpoint."""
+    """`history.jsonl` while a run writes it: whole lines, appended, and brought to the disk with each checkpoint.
 
-    def __init__(self, path: Path, lines: int) -> None:
+    Attributes:
+        lines: how many there are.
+    """
+
+    def __init__(self, path: Path, lines: int, digest: str | None = None) -> None:
         """Open for appending after the first `lines` lines; later ones are dropped.
 
         Raises:
-            RunError: the file holds fewer lines than that.
+            RunError: the file holds fewer lines than that, or others than those of `digest`.
         """
-        kept = _whole_lines(path)[:lines]
-        if len(kept) < lines:
-            raise RunError(
-                f"{path} has {len(kept)} lines",
-                f"the {lines} lines that the checkpoint follows",
-                "Put the file back, or start again with --overwrite",
-            )
-        write_text(path, "".join(f"{line}\n" for line in kept))
-        self.lines = lines
+        text = kept_history(path, lines, digest)
+        write_text(path, text)
+        self.lines, self._hash = lines, hashlib.sha256(text.encode())
         self._file = path.open("a", encoding="utf-8", newline="\n")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the lines so far."""
+        return self._hash.hexdigest()
 
     def add(self, line: dict[str, Any]) -> None:
         """Append one line."""
-        self._file.write(json.dumps(line, allow_nan=False) + "\n")
+        text = json.dumps(line, allow_nan=False) + "\n"
+        self._file.write(text)
         self._file.flush()
+        self._hash.update(text.encode())
         self.lines += 1
 
     def sync(self) -> None:
@@ -205,6 +224,24 @@ class History:
 
     def close(self) -> None:
         self._file.close()
+
+
+def kept_history(path: Path, lines: int, digest: str | None) -> str:
+    """The first `lines` lines of a history, compared with the digest that the checkpoint has of them, if it has one.
+
+    Raises:
+        RunError: there are fewer, or others.
+    """
+    kept = _whole_lines(path)[:lines]
+    text = "".join(f"{line}\n" for line in kept)
+    fix = "Put the file back, or start again with --overwrite"
+    if len(kept) < lines:
+        raise RunError(f"{path} has {len(kept)} lines", f"the {lines} lines that the checkpoint follows", fix)
+    if digest is not None and hashlib.sha256(text.encode()).hexdigest() != digest:
+        raise RunError(
+            f"{path} was changed after the checkpoint was written", "the lines that the run wrote", fix
+        )
+    return text
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:

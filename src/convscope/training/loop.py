@@ -22,23 +22,27 @@ from convscope.engine.fast import fast
 from convscope.engine.optimizers import fast_optimizer
 from convscope.engine.random import Draw, order
 from convscope.engine.scoring import measure
-from convscope.errors import DivergedError, Interrupted
+from convscope.errors import DivergedError, Interrupted, RunError
 from convscope.model_file import Model, save_model
 from convscope.reference import Network
 from convscope.training.augmentation import Augmenter
 from convscope.training.averaging import Average
 from convscope.training.checkpoint import (
+    NOT_AS_WRITTEN,
     Checkpoint,
     LoopState,
     Validated,
+    damaged,
     named_part,
     optimizer_tensors,
+    require_same_shapes,
     restore_optimizer,
 )
 from convscope.training.configuration import Configuration
 from convscope.training.events import EpochEnd, Finished, Saved, Step
 from convscope.training.folder import History, RunFolder
 from convscope.training.material import Material, copy_into, resident, scaler, weights_of
+from convscope.training.memory import is_out_of_memory, too_little
 from convscope.training.meter import Meter, Speedometer, Totals
 from convscope.training.optimizers import parameter_groups, set_rate
 from convscope.training.rates import rates
@@ -92,16 +96,35 @@ class Loop:
         self.began_at, self.wall_before_s = began_at, 0.0
         self.saved_at, self.save_now = time.perf_counter(), False
         self.finite_step = 0
+        self.saved_step: int | None = None  # of the checkpoint on the disk
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint: every tensor gets its value back in the layout in memory that it has here."""
+        """Go on from a checkpoint: every tensor gets its value back in the layout in memory that it has here.
+
+        Raises:
+            RunError: it is not of this run.
+        """
+        try:
+            self._restore(checkpoint)
+        except NOT_AS_WRITTEN as error:
+            raise damaged(self.folder.checkpoint, error) from error
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
         self.state = checkpoint.state
-        self.state.resumed_from_step = self.finite_step = self.state.step
-        copy_into(self.weights, checkpoint.part("model"))
+        if not self.state.evaluated_step <= self.state.step <= self.course.steps:
+            raise ValueError(f"step {self.state.step} of {self.course.steps}")
+        self.state.resumed_from_step = self.finite_step = self.saved_step = self.state.step
+        model, best = checkpoint.part("model"), checkpoint.part("best")
+        require_same_shapes(self.weights, model)
+        copy_into(self.weights, model)
         restore_optimizer(self.optimizer, checkpoint.part("optimizer"))
         if self.average:
+            require_same_shapes(self.average.tensors, checkpoint.part("average"))
             copy_into(self.average.tensors, checkpoint.part("average"))
-        self.best = {name: tensor.to(self.plan.device) for name, tensor in checkpoint.part("best").items()}
+        if best:
+            require_same_shapes(self.weights, best)
+        self.best = {name: tensor.to(self.plan.device) for name, tensor in best.items()}
+        require_same_shapes({"totals": self.meter.totals}, checkpoint.tensors)
         self.meter.totals.copy_(checkpoint.tensors["totals"])
         self.watch, self.wall_before_s = Stopwatch(self.state.train_s), self.state.wall_s
 
@@ -111,15 +134,52 @@ class Loop:
         """Train to the end, judge the model, and return the result.
 
         Raises:
-            Interrupted: someone asked to stop; model, history and checkpoint are saved.
+            Interrupted: someone asked to stop; model, history and checkpoint are saved. Who asks twice does not wait,
+                and the last checkpoint is untouched.
             DivergedError: the loss or a weight is no longer a finite number; the last checkpoint is untouched.
+            RunError: the memory is not enough, or a file cannot be written; the last checkpoint is untouched.
         """
-        with ExitStack() as stack:
-            stack.enter_context(self.tell.stop.listening())
-            self.history = self.tell.history = History(self.folder.history, self.state.history_lines)
-            stack.callback(self.history.close)
-            self.train()
-            return self.finish()
+        try:
+            with ExitStack() as stack:
+                stack.enter_context(self.tell.stop.listening())
+                self.history = self.tell.history = History(
+                    self.folder.history, self.state.history_lines, self.state.history_digest
+                )
+                stack.callback(self.history.close)
+                self.train()
+                return self.finish()
+        except Interrupted:
+            raise
+        except KeyboardInterrupt:
+            step = f"step {self.state.step:,} of {self.course.steps:,}"
+            raise Interrupted(self.folder.path, f"Stopped at once after {step}. {self.left}") from None
+        except OSError as error:
+            raise self.folder.cannot_write(error, f"Mend that. {self.left}") from error
+        except (MemoryError, RuntimeError) as error:
+            raise self.explained(error) from error
+
+    def explained(self, error: Exception) -> Exception:
+        """What the user can do about memory that ran out, or a step that has no deterministic form; else the error."""
+        if is_out_of_memory(error):
+            left = self.left if self.saved_step is not None else None
+            when = f" after step {self.state.step:,}"
+            return too_little(self.course.batch_size, self.material.data.input_shape, when, left)
+        if self.plan.deterministic and "deterministic" in str(error):
+            return RunError(
+                f"--deterministic, and on {self.plan.device} torch says: {error!s:.200}",
+                "a network all of whose steps have a deterministic form there",
+                "Leave it out, or try --device cpu, where every run is deterministic",
+            )
+        return error
+
+    @property
+    def left(self) -> str:
+        """What is on the disk, and how to go on."""
+        run = shlex.quote(str(self.folder.path))
+        if self.saved_step is None:
+            return f"Nothing was saved yet; begin again with --overwrite --out {run}"
+        at = f"The checkpoint of step {self.saved_step:,} is whole"
+        return f"{at}; go on with: convscope train --resume --out {run}"
 
     def train(self) -> None:
         """Step until the course is run or early stopping ends it."""
@@ -280,6 +340,7 @@ class Loop:
         with weights_of(self.module, self.averaged):
             self.write_model(measured, test=None)
         self.write_checkpoint()
+        self.saved_step = self.state.step
         self.saved_at, self.save_now = time.perf_counter(), False
         self.tell(Saved(self.state.step, str(self.folder.checkpoint)))
 
@@ -300,7 +361,7 @@ class Loop:
         """Write everything needed to go on, the history first."""
         state = self.state
         self.history.sync()
-        state.history_lines = self.history.lines
+        state.history_lines, state.history_digest = self.history.lines, self.history.digest
         state.train_s, state.wall_s = self.watch.total_s, self.wall_s
         tensors = named_part("model", self.weights) | named_part("best", self.best)
         tensors |= named_part("optimizer", optimizer_tensors(self.optimizer)) | {"totals": self.meter.totals}

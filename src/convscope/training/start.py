@@ -5,6 +5,7 @@ Everything that can be wrong is found before anything is touched.
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -13,21 +14,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from convscope import nets
 from convscope.data import load_data, sets
 from convscope.data.folder import MOST_UNREADABLE
 from convscope.data.image_data import ImageData
+from convscope.data.watching import Watch
 from convscope.engine.kernels import library
-from convscope.engine.plan import Plan, make_plan
+from convscope.engine.plan import Plan, make_plan, require_deterministic_products
 from convscope.engine.trial import plan_for
-from convscope.errors import RunError
+from convscope.errors import ModelFileError, OutOfMemoryError, RunError
+from convscope.model_file import read_card
 from convscope.net import Net
 from convscope.training import pretrained, recipes
 from convscope.training.checkpoint import Checkpoint
 from convscope.training.configuration import Configuration, DataSource, versions
 from convscope.training.estimate import estimated_s
 from convscope.training.events import Listener, Started
-from convscope.training.folder import RunFolder, claim_next
+from convscope.training.folder import RunFolder, claim_next, kept_history
 from convscope.training.loop import Loop
 from convscope.training.material import (
     Material,
@@ -36,6 +41,7 @@ from convscope.training.material import (
     make_network,
     require_batch_for_norms,
 )
+from convscope.training.memory import enough_memory
 from convscope.training.recipes import Course, Recipe
 from convscope.training.result import FIELDS, Run
 from convscope.training.settings import refuse, whole
@@ -66,6 +72,8 @@ def train(
     salvage: bool | None = None,
     most_unreadable: float | None = None,
     weights: str | None = None,
+    auto_batch: bool = False,
+    deterministic: bool = False,
     listeners: Sequence[Listener] = (),
 ) -> Run:
     """Train a network on images, judge it on the test split, and leave a run folder.
@@ -90,6 +98,8 @@ def train(
         most_unreadable: a larger share of picture files that cannot be read stops the run; None for 0.5.
         weights: "imagenet" starts from published weights, for the nets in `nets.weights.names()`; a model file or run
             folder of the same net starts from those.
+        auto_batch: where the memory is not enough, halve the batch until it is.
+        deterministic: on a GPU, only arithmetic that gives the same bits each time; on the CPU that is always so.
         listeners: called with every event, in order. One that raises KeyboardInterrupt asks to stop.
 
     Raises:
@@ -114,6 +124,8 @@ def train(
         salvage,
         most_unreadable,
         weights,
+        auto_batch,
+        deterministic,
     )
     teller = Teller(listeners)
     began_at = time.perf_counter()
@@ -149,6 +161,8 @@ class Asked:
     salvage: bool | None
     most_unreadable: float | None
     weights: str | None
+    auto_batch: bool = False
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         refuse(
@@ -177,6 +191,7 @@ def _begin(asked: Asked, overwrite: bool, teller: Teller, began_at: float) -> Ru
     if asked.weights is not None:
         pretrained.prepare(asked.weights, label, offline=asked.offline, say=teller.note)
         asked = replace(asked, size_px=pretrained.photo_size(asked.weights, asked.data, asked.size_px))
+    watch = _watch(asked.data)
     data = load_data(
         asked.data,
         data_dir=asked.data_dir,
@@ -193,24 +208,86 @@ def _begin(asked: Asked, overwrite: bool, teller: Teller, began_at: float) -> Ru
     seed = asked.seed or 0
     material = make_material(data, recipe, seed)
     recipe = _fitting(recipe, asked, len(material.data.train), teller)
-    require_batch_for_norms(net, material.data.input_shape, recipe.batch_size)
-    plan = _plan(asked, net, recipe, material)
-    configuration = Configuration(
-        _source(asked, data), net, label, recipe, seed, plan, versions(), asked.weights
-    )
-    with _new_folder(asked, data.name, label) as folder:
-        folder.require_free(overwrite)
-        loop = _prepared(configuration, material, folder, teller, began_at, None, asked.offline)
-        folder.clear()
-        folder.write_config(configuration.to_json())
-        folder.write_skipped(data.skipped, teller.note)
-        return _run(loop, teller)
+    begin = _Beginning(asked, net, label, seed, material, _source(asked, data), watch, teller, began_at)
+    while True:
+        try:
+            return begin.run(recipe, overwrite)
+        except OutOfMemoryError as error:
+            recipe = begin.halved(recipe, error)
+
+
+@dataclass
+class _Beginning:
+    """A new run, ready but for its batch size."""
+
+    asked: Asked
+    net: Net
+    label: str
+    seed: int
+    material: Material
+    source: DataSource
+    watch: Watch | None
+    teller: Teller
+    began_at: float
+    ours: RunFolder | None = None
+
+    def run(self, recipe: Recipe, overwrite: bool) -> Run:
+        """Train; what an attempt with larger batches left here is written over."""
+        asked, net, material = self.asked, self.net, self.material
+        require_batch_for_norms(net, material.data.input_shape, recipe.batch_size)
+        with enough_memory(recipe.batch_size, material.data.input_shape):
+            plan = _plan(asked, net, recipe, material)
+        if asked.deterministic and plan.device == "cpu":
+            self.teller.note("On the CPU every run is deterministic; --deterministic changes nothing.")
+        configuration = Configuration(
+            self.source, net, self.label, recipe, self.seed, plan, versions(), asked.weights
+        )
+        with _new_folder(asked, material.data.name, self.label, self.ours) as folder:
+            folder.require_free(overwrite or self.ours is not None)
+            with enough_memory(recipe.batch_size, material.data.input_shape):
+                loop = _prepared(
+                    configuration, material, folder, self.teller, self.began_at, None, asked.offline
+                )
+            self.ours = folder
+            try:
+                folder.clear()
+                folder.write_config(configuration.to_json())
+                folder.write_skipped(material.data.skipped, self.teller.note)
+            except OSError as error:
+                raise folder.cannot_write(error, "Mend that, or give another --out") from error
+            return _run(loop, self.teller, self.watch)
+
+    def halved(self, recipe: Recipe, error: OutOfMemoryError) -> Recipe:
+        """The recipe with half the batch, where that was asked for and nothing would be lost; else the error."""
+        smaller = recipe.batch_size // 2
+        if not self.asked.auto_batch or error.is_saved or smaller < 1:
+            raise error
+        gc.collect()
+        torch.cuda.empty_cache()
+        self.teller.note(
+            f"Batches of {smaller:,} instead of {recipe.batch_size:,}, because the memory was not enough. "
+            "The learning rate stays what it was."
+        )
+        return replace(recipe, batch_size=smaller)
+
+
+def _watch(source: Data | None) -> Watch | None:
+    """The files that data come from, where they are the user's own; what has a name is checked against its hash."""
+    if (
+        source is None
+        or isinstance(source, ImageData)
+        or (isinstance(source, str) and source in sets.BY_NAME)
+    ):
+        return None
+    return Watch(Path(source).expanduser())
 
 
 def _plan(asked: Asked, net: Net, recipe: Recipe, material: Material) -> Plan:
     """How this machine is best used for this training."""
     course = Course.of(recipe, len(material.data.train))
-    return plan_for(
+    if asked.deterministic:
+        require_deterministic_products()
+    plan = plan_for(
         net,
         material.data.input_shape,
         recipe.batch_size,
@@ -218,6 +295,7 @@ def _plan(asked: Asked, net: Net, recipe: Recipe, material: Material) -> Plan:
         precision=asked.precision,
         images=course.images_at(course.steps),
     )
+    return replace(plan, deterministic=asked.deterministic and plan.device != "cpu")
 
 
 def _with_what_it_was_made_for(asked: Asked, recipe: Recipe, teller: Teller) -> Asked:
@@ -231,16 +309,17 @@ def _with_what_it_was_made_for(asked: Asked, recipe: Recipe, teller: Teller) -> 
 
 
 @contextmanager
-def _new_folder(asked: Asked, data: str, net: str) -> Iterator[RunFolder]:
+def _new_folder(asked: Asked, data: str, net: str, ours: RunFolder | None) -> Iterator[RunFolder]:
     """The folder of a new run, locked; one that was made for it goes again if nothing was written there."""
-    folder = _folder(asked.out) if asked.out is not None else RunFolder(claim_next(data, net))
-    was_there = asked.out is not None and folder.path.exists()
-    try:
-        with folder.lock():
-            yield folder
-    finally:
-        if not was_there:
-            folder.remove_if_empty()
+    if ours is None:
+        ours = _folder(asked.out) if asked.out is not None else RunFolder(claim_next(data, net))
+    was_there = asked.out is not None and ours.path.exists()
+    with ours.lock():
+        try:
+            yield ours
+        finally:
+            if not was_there:
+                ours.remove_if_empty()
 
 
 def _folder(out: str | os.PathLike[str]) -> RunFolder:
@@ -297,14 +376,30 @@ def _resume(asked: Asked, teller: Teller, began_at: float) -> Run:
             teller.note(
                 f"The run in {folder.path} has no checkpoint; it starts over with the same configuration."
             )
-        if checkpoint and checkpoint.state.result and folder.model.exists():
+        if checkpoint and checkpoint.state.result and _model_is_whole(folder, teller):
+            state = checkpoint.state
+            kept_history(folder.history, state.history_lines, state.history_digest)
             return _finished(folder, checkpoint.state.result, teller)
         make_plan(configuration.plan.device)  # raises where the device is no longer there
         _note_versions(configuration, teller)
         _note_kernels(configuration.plan, teller)
+        watch = _watch(configuration.data.source if asked.data is None else asked.data)
         material = _material_again(asked, configuration, folder, teller)
-        loop = _prepared(configuration, material, folder, teller, began_at, checkpoint, asked.offline)
-        return _run(loop, teller)
+        with enough_memory(configuration.recipe.batch_size, material.data.input_shape):
+            loop = _prepared(configuration, material, folder, teller, began_at, checkpoint, asked.offline)
+        return _run(loop, teller, watch)
+
+
+def _model_is_whole(folder: RunFolder, teller: Teller) -> bool:
+    """Whether a finished run still has its model; one that is missing or damaged is made again."""
+    if not folder.model.exists():
+        return False
+    try:
+        read_card(folder.model)
+    except ModelFileError as error:
+        teller.note(f"The model is made again from the checkpoint: {error.received}.")
+        return False
+    return True
 
 
 def _finished(folder: RunFolder, result: dict[str, Any], teller: Teller) -> Run:
@@ -361,6 +456,10 @@ def _require_agreement(asked: Asked, run: Configuration, folder: RunFolder) -> N
     given |= {"seed": asked.seed, "device": None if asked.device == "auto" else asked.device}
     given |= {"precision": None if asked.precision == "auto" else asked.precision}
     given |= {"weights": asked.weights, "salvage": asked.salvage, "most unreadable": asked.most_unreadable}
+    if asked.auto_batch and asked.batch_size is not None:
+        given["batch size"] = recipe.batch_size if recipe.batch_size <= asked.batch_size else asked.batch_size
+    if asked.deterministic and run.plan.device != "cpu":
+        given["deterministic"], stored["deterministic"] = True, run.plan.deterministic
     for name, value in given.items():
         if value is not None and value != stored[name]:
             raise _conflict(folder, name, stored[name], value)
@@ -492,6 +591,12 @@ def _started(
     )
 
 
-def _run(loop: Loop, teller: Teller) -> Run:
+def _run(loop: Loop, teller: Teller, watch: Watch | None) -> Run:
     result = loop.run()
+    changes = watch.changes() if watch else None
+    if changes:
+        teller.note(
+            f"In {loop.material.data.name}, {changes} while the run was training; "
+            "the model has learned what was there at the start, and the run could not be resumed."
+        )
     return Run(loop.folder.path, result, tuple(teller.notes))
