@@ -29,7 +29,12 @@ def made(
     network = backbone.features(few.input_shape, twice=True)
     told = moved if moved is not None else []
     return features_of(
-        few.train.images, network, backbone.preprocessing, plan, store, lambda done, *_: told.append(done)
+        few.train.images,
+        lambda: network,
+        backbone.preprocessing,
+        plan,
+        store,
+        lambda done, *_: told.append(done),
     )
 
 
@@ -65,7 +70,7 @@ def test_an_interrupted_pass_goes_on_where_it_stopped(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        features_of(few.train.images, network, backbone.preprocessing, plan, store, stop)
+        features_of(few.train.images, lambda: network, backbone.preprocessing, plan, store, stop)
     again = Store(store.folder)
     again.read()
     told: list[int] = []
@@ -82,7 +87,7 @@ def test_one_more_picture_costs_only_itself(
     made(few, backbone, plan, store)
     more = np.concatenate([gratings(2, 3, seed=99)[0], few.train.images])
     network = backbone.features(few.input_shape, twice=True)
-    result = features_of(more, network, backbone.preprocessing, plan, store)
+    result = features_of(more, lambda: network, backbone.preprocessing, plan, store)
     assert result.from_cache == len(few.train)
 
 
@@ -93,7 +98,12 @@ def test_the_same_picture_twice_is_computed_once(
     images = few.train.images[[0, 1, 0]]
     told: list[int] = []
     result = features_of(
-        images, network, backbone.preprocessing, plan, store, lambda done, total, _: told.append(total)
+        images,
+        lambda: network,
+        backbone.preprocessing,
+        plan,
+        store,
+        lambda done, total, _: told.append(total),
     )
     assert told == [2]
     assert torch.equal(result.values[0], result.values[2])

@@ -34,7 +34,7 @@ def scores_of(features: torch.Tensor) -> torch.Tensor:
 @pytest.fixture
 def rule() -> Unknown:
     features, labels = clouds(300, 0)
-    found = calibrated(features, unseen_distances(features, labels, 0), scores_of(features), 0.1)
+    found = calibrated(axes_of(features), unseen_distances(features, labels, 0), scores_of(features), 0.1)
     assert found is not None
     return found
 
@@ -51,7 +51,9 @@ def test_the_rate_holds_on_new_pictures_and_far_ones_are_caught(rule: Unknown) -
 
 def test_too_few_pictures_make_no_rule() -> None:
     features, labels = clouds(10, 0)
-    assert calibrated(features, unseen_distances(features, labels, 0), scores_of(features), 0.1) is None
+    assert (
+        calibrated(axes_of(features), unseen_distances(features, labels, 0), scores_of(features), 0.1) is None
+    )
     alone = unseen_distances(features[:2], labels[:2], 0)
     assert bool(alone.isnan().all())
 

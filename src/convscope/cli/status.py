@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
 import traceback
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     _never_fail_on_letters()
     _share_the_cores()
     status = run(sys.argv[1:] if arguments is None else list(arguments))
+    gc.freeze()  # else Python looks through every object of torch once more before it leaves: 0.7 s
     sys.exit(_flushed(status))
 
 

@@ -85,9 +85,12 @@ class Backbone:
         Raises:
             ModelFileError: it does not end in a dense layer.
         """
+        import torch
+
         net = without_training_only(model.net)
         head_place(net, name)
-        known = net.build(model.input_shape).state_dict().keys()
+        with torch.device("meta"):
+            known = net.build(model.input_shape).state_dict().keys()
         tensors = {key: tensor for key, tensor in model.module.state_dict().items() if key in known}
         return cls(name, label, net, tensors, model.preprocessing, origin)
 

@@ -33,7 +33,7 @@ from convscope.transfer_learning import backbones
 from convscope.transfer_learning.backbones import Backbone
 from convscope.transfer_learning.comparison_text import Cell, Comparison
 from convscope.transfer_learning.events import Progress
-from convscope.transfer_learning.extract import SplitFeatures, chosen_head, split_features
+from convscope.transfer_learning.extract import SplitFeatures, chosen_fitting, small_work, split_features
 from convscope.transfer_learning.finetune import finetune_recipe, fitting, freezing, scratch_recipe
 from convscope.transfer_learning.material import Data, material
 
@@ -77,13 +77,16 @@ class Study:
     def head(self, places: np.ndarray[Any, np.dtype[np.int64]], draw: int) -> tuple[Model, float]:
         """The extracted model of a draw, and its accuracy on the judged pictures."""
         rows, features = torch.from_numpy(places), self.features
-        head, twice = chosen_head(
-            features.values["train"][rows],
-            features.labels["train"][rows],
-            features.middle,
-            len(self.data.class_names),
-            seed=draw,
-        )
+        with small_work() as pool:
+            fitting, twice = chosen_fitting(
+                features.values["train"][rows],
+                features.labels["train"][rows],
+                features.middle,
+                len(self.data.class_names),
+                pool,
+                seed=draw,
+            )
+            head = pool.submit(fitting.head).result()
         columns = slice(0 if twice else features.middle, None)
         scores = head.scores(features.values[self.judged_name][:, columns])
         right = (scores.argmax(1) == features.labels[self.judged_name]).double().mean()

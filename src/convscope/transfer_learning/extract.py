@@ -5,16 +5,17 @@ pictures → features, once, kept → a head fitted to convergence → one net, 
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from convscope.data.image_data import ImageData
 from convscope.engine.plan import Plan
@@ -22,10 +23,9 @@ from convscope.model_file import Model
 from convscope.training.events import Listener
 from convscope.transfer_learning.backbones import Backbone
 from convscope.transfer_learning.events import FeaturesMade, HeadFitted, Progress
-from convscope.transfer_learning.familiarity import calibrated, unseen_distances
+from convscope.transfer_learning.familiarity import axes_of, calibrated, unseen_distances
 from convscope.transfer_learning.features import Store, features_of
-from convscope.transfer_learning.head import Fitting, Head, balanced, fit_head
-from convscope.unknown import Unknown
+from convscope.transfer_learning.head import Fitting, Head, balanced
 
 CLASS_WEIGHTS = ("equal", "balanced")
 SEEN_TWICE, SEEN_ONCE = "middle and end", "end"
@@ -87,10 +87,14 @@ def split_features(
         ShapeError: its layers do not.
     """
     plan.apply()
-    module = backbone.features(data.input_shape, twice=True).to(plan.device)
     once = backbone.width(data.input_shape)
     store = Store.of(backbone.digest, data.preprocessing, cache)
     store.read()
+
+    @functools.cache
+    def network() -> nn.Module:
+        return backbone.features(data.input_shape, twice=True).to(plan.device)
+
     images = sum(len(split) for split in data.splits.values())
     done_before, kept, seconds = 0, 0, 0.0
     values: dict[str, Tensor] = {}
@@ -104,7 +108,7 @@ def split_features(
                 )
             )
 
-        made = features_of(split.images, module, data.preprocessing, plan, store, moved)
+        made = features_of(split.images, network, data.preprocessing, plan, store, moved)
         values[name] = made.values
         done_before, kept, seconds = done_before + len(split), kept + made.from_cache, seconds + made.seconds
     width = next(iter(values.values())).shape[1]
@@ -127,23 +131,25 @@ def small_work() -> Iterator[ThreadPoolExecutor]:
         torch.set_num_threads(threads_before)
 
 
-def chosen_head(
+def chosen_fitting(
     values: Tensor,
     labels: Tensor,
     middle: int,
     num_classes: int,
+    pool: Executor,
     *,
     class_weights: str = "equal",
     penalty: float | None = None,
     seed: int = 0,
-) -> tuple[Head, bool]:
-    """The head on the features at the end, or on those and the middle's, whichever unseen images fit better.
+) -> tuple[Fitting, bool]:
+    """The fitting on the features at the end, or on those and the middle's, whichever unseen images fit better.
 
     Args:
         values: (N, middle + D), float32.
         labels: (N,), int64.
         middle: how many of the features are of the middle.
         num_classes: K.
+        pool: where the fitting is done.
         class_weights: "equal", or "balanced" for every class to count the same.
         penalty: λ, or None to choose it.
         seed: of the folds.
@@ -151,14 +157,13 @@ def chosen_head(
     weights = balanced(labels, num_classes) if class_weights == "balanced" else None
     wanted: dict[str, Any] = {"class_weights": weights, "penalty": penalty, "seed": seed}
     groups = [middle, values.shape[1] - middle]
-    with small_work() as pool:
-        if middle == 0:
-            return pool.submit(fit_head, values, labels, num_classes, **wanted).result(), False
-        at_the_end = pool.submit(Fitting.of, values[:, middle:], labels, num_classes, **wanted)
-        in_both = pool.submit(Fitting.of, values, labels, num_classes, groups=groups, **wanted)
-        once, both = at_the_end.result(), in_both.result()
-        twice = once.loss is not None and both.loss is not None and both.loss < once.loss
-        return pool.submit((both if twice else once).head).result(), twice
+    if middle == 0:
+        return pool.submit(Fitting.of, values, labels, num_classes, **wanted).result(), False
+    at_the_end = pool.submit(Fitting.of, values[:, middle:], labels, num_classes, **wanted)
+    in_both = pool.submit(Fitting.of, values, labels, num_classes, groups=groups, **wanted)
+    once, both = at_the_end.result(), in_both.result()
+    twice = once.loss is not None and both.loss is not None and both.loss < once.loss
+    return (both if twice else once), twice
 
 
 def extract(
@@ -192,35 +197,31 @@ def extract(
     made = split_features(data, backbone, plan, tell=tell, cache=cache)
     tell(made.made)
     began_at = time.perf_counter()
-    head, twice = chosen_head(
-        made.values["train"],
-        made.labels["train"],
-        made.middle,
-        len(data.class_names),
-        class_weights=class_weights,
-        penalty=penalty,
-        seed=seed,
-    )
-    columns = slice(0 if twice else made.middle, None)
+    with small_work() as pool:
+        labels = made.labels["train"]
+        fitting, twice = chosen_fitting(
+            made.values["train"],
+            labels,
+            made.middle,
+            len(data.class_names),
+            pool,
+            class_weights=class_weights,
+            penalty=penalty,
+            seed=seed,
+        )
+        columns = slice(0 if twice else made.middle, None)
+        known = made.values["train"][:, columns]
+        fitted_to_all, axes = pool.submit(fitting.head), pool.submit(axes_of, known)
+        apart = unseen_distances(known, labels, seed, pool.map)
+        unknown = calibrated(axes.result(), apart, fitting.tried.scores, false_alarms)
+        head = fitted_to_all.result()
     scores = {name: head.scores(values[:, columns]) for name, values in made.values.items()}
     judged = {name: Judged.of(scores[name], made.labels[name]) for name in scores}
-    known = made.values["train"][:, columns]
-    with small_work() as pool:
-        unknown = pool.submit(
-            _unknown, known, made.labels["train"], head.unseen_scores, false_alarms, seed
-        ).result()
-    fitted = _fitted(head, twice, judged, made.labels["train"], time.perf_counter() - began_at)
+    fitted = _fitted(head, twice, judged, labels, time.perf_counter() - began_at)
     tell(fitted)
     model = backbone.assembled(data, head, twice, dict(card or {}))
     model.unknown = unknown
     return Extracted(model, head, twice, judged, made.made, fitted)
-
-
-def _unknown(
-    features: Tensor, labels: Tensor, unseen_scores: Tensor, false_alarms: float, seed: int
-) -> Unknown | None:
-    """The rule for pictures of something else, from training pictures by heads and axes that had not seen them."""
-    return calibrated(features, unseen_distances(features, labels, seed), unseen_scores, false_alarms)
 
 
 def _fitted(head: Head, twice: bool, judged: dict[str, Judged], labels: Tensor, head_s: float) -> HeadFitted:

@@ -27,8 +27,9 @@ from convscope.errors import ModelFileError
 from convscope.model_file import canonical_json, read_container, write_container
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from convscope.data.preprocessing import Preprocessing
-    from convscope.reference import Network
 
 KIND, FORMAT_VERSION = "convscope features", 1
 PART = 64
@@ -108,13 +109,15 @@ class Features:
 
 def features_of(
     images: Bytes,
-    module: Network,
+    made: Callable[[], nn.Module],
     preprocessing: Preprocessing,
     plan: Plan,
     store: Store,
     moved: Moved = lambda done, total, seconds: None,
 ) -> Features:
     """The features of uint8 images (N, C, H, W), from the store where it has them, else computed and kept.
+
+    `made` makes the network that computes them; it is called where some are missing.
 
     Raises:
         KeyboardInterrupt: the caller's; every part that was finished is kept.
@@ -124,12 +127,14 @@ def features_of(
     first = {digest: place for place, digest in reversed(list(enumerate(digests)))}
     missing = [place for digest, place in first.items() if store.get(digest) is None]
     missing.sort()
-    at_once = replace(plan, evaluation_batch=images_at_once(module, plan))
-    with scoring_form(module, plan) as form:
-        for done, part in _parts(missing):
-            made = score(form, np.ascontiguousarray(images[part]), preprocessing, at_once)  # (n, D)
-            store.add([digests[place] for place in part], made)
-            moved(done, len(missing), time.perf_counter() - began_at)
+    if missing:
+        module = made()
+        at_once = replace(plan, evaluation_batch=images_at_once(module, plan))
+        with scoring_form(module, plan) as form:
+            for done, part in _parts(missing):
+                values = score(form, np.ascontiguousarray(images[part]), preprocessing, at_once)  # (n, D)
+                store.add([digests[place] for place in part], values)
+                moved(done, len(missing), time.perf_counter() - began_at)
     values = torch.stack([_present(store, digest) for digest in digests])
     return Features(values, len(images) - len(missing), time.perf_counter() - began_at)
 

@@ -187,7 +187,8 @@ def _unknown(model: Model, ready: Material, false_alarms: float) -> Unknown | No
         return None
     known = _features_and_scores(model, ready.data.train.images)
     held_out, scores = _features_and_scores(model, ready.data.validation.images)
-    return calibrated(known[0], distance(held_out, *axes_of(known[0])), scores, false_alarms)
+    axes = axes_of(known[0])
+    return calibrated(axes, distance(held_out, *axes), scores, false_alarms)
 
 
 def _features_and_scores(model: Model, images: Any) -> tuple[torch.Tensor, torch.Tensor]:

@@ -19,6 +19,7 @@ from convscope.errors import RecipeError
 from convscope.transfer_learning.logistic import Axes, solve
 
 PENALTIES = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
+TRIED_FIRST = 0.3
 WITHOUT_CHOICE = 0.1
 """The penalty where a class has one image, so that nothing can be held out to choose it by."""
 FOLDS = 5
@@ -144,7 +145,7 @@ class Fitting:
         seed: int = 0,
     ) -> Fitting:
         """Choose the penalty; see `fit_head`."""
-        _check_penalty(penalty)
+        require_penalty(penalty)
         scaling = Scaling.of(features, groups or [features.shape[1]])
         axes = Axes.of(scaling(features))
         counted = torch.ones(len(labels)) if class_weights is None else class_weights[labels]
@@ -223,27 +224,42 @@ def _cross_validated(
     penalties: Sequence[float],
     num_classes: int,
 ) -> Tried:
-    """The penalty with which unseen images fit best, from strong to weak until it gets worse.
+    """The penalty with which unseen images fit best: from a usual one to weaker ones until it gets worse, or else to
+    stronger ones.
 
     The solutions for one penalty are where the search for the next begins, and weak ones, which take long, are only
     tried where they may win.
     """
+
+    def tried(penalty: float, start: Tensor | None) -> tuple[Tried, Tensor]:
+        each = torch.full((len(shares),), penalty)
+        found = solve(axes, labels, shares, each, num_classes, tolerance=CHOICE_TOLERANCE, start=start)
+        scores = torch.full((len(labels), num_classes), float("nan"))
+        for fold in range(len(shares)):
+            scores[folds == fold] = axes.positions[folds == fold] @ found[fold]
+        loss = _mean_loss(scores[folds >= 0], labels[folds >= 0], counted[folds >= 0])
+        return Tried(penalty, loss, scores, found.mean(0, keepdim=True).double()), found
+
     numbers = torch.arange(int(folds.max()) + 1)
     shares = counted * (folds != numbers[:, None])  # (folds, N)
-    best, solutions = Tried(penalties[0], None, torch.empty(0), None), None
-    for penalty in penalties:
-        each = torch.full((len(numbers),), penalty)
-        solutions = solve(
-            axes, labels, shares, each, num_classes, tolerance=CHOICE_TOLERANCE, start=solutions
-        )
-        scores = torch.full((len(labels), num_classes), float("nan"))
-        for fold in numbers:
-            scores[folds == fold] = axes.positions[folds == fold] @ solutions[fold]
-        loss = _mean_loss(scores[folds >= 0], labels[folds >= 0], counted[folds >= 0])
-        if best.loss is not None and loss > best.loss:
+    first = penalties.index(TRIED_FIRST) if TRIED_FIRST in penalties else 0
+    begun = best, solutions = tried(penalties[first], None)
+    for way in (penalties[first + 1 :], penalties[:first][::-1]):
+        for penalty in way:
+            other, solutions = tried(penalty, solutions)
+            if not _is_better(other, best):
+                break
+            best = other
+        if best is not begun[0]:
             break
-        best = Tried(penalty, loss, scores, solutions.mean(0, keepdim=True).double())
+        solutions = begun[1]
     return best
+
+
+def _is_better(one: Tried, other: Tried) -> bool:
+    assert one.loss is not None
+    assert other.loss is not None
+    return one.loss <= other.loss
 
 
 def _mean_loss(scores: Tensor, labels: Tensor, counted: Tensor) -> float:
@@ -262,6 +278,7 @@ def balanced(labels: Tensor, num_classes: int) -> Tensor:
     return torch.where(present, len(labels) / (counts.clamp_min(1) * present.sum()), 0.0)
 
 
-def _check_penalty(penalty: float | None) -> None:
+def require_penalty(penalty: float | None) -> None:
+    """Raises RecipeError where a penalty is not a finite number above 0."""
     if penalty is not None and not 0 < penalty < float("inf"):
         raise RecipeError(f"penalty {penalty!r}", "a finite number above 0", "Leave it out, and it is chosen")

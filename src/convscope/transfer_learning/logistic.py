@@ -3,14 +3,15 @@
     make small   1/Σw · Σ_i w_i·(−log softmax(x_i·W + b)[y_i])  +  λ/2·‖W‖²
 
 The features are turned into the axes along which they vary, where each axis j has the length s_j. There the curvature
-of the loss is at most h_j = s_j²/(2N) + λ along axis j (Böhning 1992), so in units of 1/√h_j no direction is curved
-more than 1: a step of length one never needs to be made shorter by much, whatever the penalty. A limited memory of past
-steps (L-BFGS, Nocedal 1980) does the rest in a few dozen steps. One product of matrices serves every problem.
+of the loss is at most h_j = s_j²/(2N) + λ along axis j (Böhning 1992): the units in which it is told when a problem is
+solved. Where answers are already sure the curvature is far less, so steps are measured in that of the point from which
+they start, axis by axis, taken anew now and then. A limited memory of past steps (L-BFGS, Nocedal 1980) does the rest
+in a few dozen steps. One product of matrices serves every problem.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -20,6 +21,10 @@ MEMORY = 10
 MOST_STEPS = 2000
 HALVINGS = 20
 SUFFICIENT = 1e-4
+MEASURED_EVERY = 40
+"""Steps after which the curvature is taken anew."""
+LEAST_CURVATURE = 1e-3
+"""Of its bound: an axis that seems flatter than this is taken for that flat."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,18 +50,9 @@ class Axes:
         (torch.Size([2, 2]), [[6, 8]])
         """
         exact = features.double()
-        number, width = exact.shape
-        # The smaller of the two products of the features with themselves has all the axes.
-        if number < width:
-            squared, vectors = torch.linalg.eigh(exact @ exact.T)
-            kept = squared > squared[-1].clamp_min(1e-12) * 1e-10
-            lengths = squared[kept].sqrt()
-            directions = (vectors[:, kept].T @ exact) / lengths[:, None]
-        else:
-            squared, vectors = torch.linalg.eigh(exact.T @ exact)
-            kept = squared > squared[-1].clamp_min(1e-12) * 1e-10
-            lengths, directions = squared[kept].sqrt(), vectors[:, kept].T
-        positions = torch.cat([exact @ directions.T, exact.new_ones(number, 1)], dim=1)
+        number = len(exact)
+        lengths, directions, along = principal(exact)
+        positions = torch.cat([along, exact.new_ones(number, 1)], dim=1)
         curvature = torch.cat([lengths.square() / (2 * number), exact.new_full((1,), 0.5)])
         return cls(positions, directions, curvature)
 
@@ -67,6 +63,32 @@ class Axes:
     def weights(self, solution: Tensor) -> tuple[Tensor, Tensor]:
         """A solution (R, K) in these axes as weight (K, D) and bias (K,)."""
         return (self.directions.T @ solution[:-1]).T, solution[-1]
+
+
+class Principal(NamedTuple):
+    """Axes, shortest first: lengths (R,), directions (R, D), and the features' positions along them (N, R)."""
+
+    lengths: Tensor
+    directions: Tensor
+    positions: Tensor
+
+
+def principal(features: Tensor, most: int | None = None) -> Principal:
+    """The axes along which features (N, D) vary from zero.
+
+    Args:
+        features: float64.
+        most: no more than so many, the longest; None for all that are not zero.
+    """
+    is_wide = len(features) < features.shape[1]
+    # The smaller of the two products of the features with themselves has all the axes.
+    squared, vectors = torch.linalg.eigh(features @ features.T if is_wide else features.T @ features)
+    kept = torch.nonzero(squared > squared[-1].clamp_min(1e-12) * 1e-10)[:, 0]
+    kept = kept[-most:] if most is not None else kept
+    lengths, vectors = squared[kept].sqrt(), vectors[:, kept]
+    if not is_wide:
+        return Principal(lengths, vectors.T, features @ vectors)
+    return Principal(lengths, (vectors.T @ features) / lengths[:, None], vectors * lengths)
 
 
 def solve(
@@ -96,11 +118,15 @@ def solve(
     problems = _Problems.of(axes, labels, shares, penalties, num_classes)
     shape = (len(shares), axes.positions.shape[1], num_classes)
     solution = axes.positions.new_zeros(shape) if start is None else start.clone()
-    point, open_ = solution / problems.scale, torch.arange(len(shares))
-    value, slope = problems.at(point)
-    memory: list[Step] = []
-    for _ in range(MOST_STEPS):
-        unsolved = slope.abs().amax((1, 2)) > tolerance
+    open_, memory = torch.arange(len(shares)), list[Step]()
+    point = solution
+    for taken in range(MOST_STEPS):
+        if taken % MEASURED_EVERY == 0:
+            at_rest = problems.unscaled(point) if taken else point
+            problems, memory = problems.measured(at_rest), []
+            point = at_rest / problems.scale
+            value, slope = problems.at(point)
+        unsolved = problems.steepest(slope) > tolerance
         if 2 * int(unsolved.sum()) <= len(open_):  # half of them are done: go on with the others alone
             solution[open_] = problems.unscaled(point)
             if not bool(unsolved.any()):
@@ -124,20 +150,22 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Problems:
-    """Values and slopes of all problems, in units in which no curvature exceeds 1.
+    """Values and slopes of all problems, in units in which curvatures are near 1.
 
     Attributes:
         positions: (N, R).
         truth: one-hot labels, (N, K).
         shares: (P, N), adding to 1.
         penalty: (P, R), 0 for the bias.
-        scale: the unit along each axis, (P, R, 1).
+        bound: the unit along each axis in which no curvature exceeds 1, (P, R, 1).
+        scale: the unit along each axis, (P, R, 1) or (P, R, K).
     """
 
     positions: Tensor
     truth: Tensor
     shares: Tensor
     penalty: Tensor
+    bound: Tensor
     scale: Tensor
 
     @classmethod
@@ -151,12 +179,28 @@ class _Problems:
         largest = even.amax(1, keepdim=True) * len(labels)
         scale = (axes.curvature * largest + penalty).clamp_min(1e-12).rsqrt()[:, :, None]
         truth = torch.nn.functional.one_hot(labels, num_classes).to(kind)
-        return cls(axes.positions, truth, even, penalty, scale)
+        return cls(axes.positions, truth, even, penalty, scale, scale)
+
+    def measured(self, solution: Tensor) -> _Problems:
+        """The same in units of the curvature that each axis has at a solution (P, R, K), for each class of its own."""
+        probabilities = self._scores(solution).softmax(2)  # (N, P, K)
+        bends = probabilities * (1 - probabilities) * self.shares.T[:, :, None]
+        along = self._across(self.positions.square(), bends) + self.penalty[:, :, None]  # (P, R, K)
+        least = LEAST_CURVATURE / self.bound.square()
+        return replace(self, scale=along.maximum(least).rsqrt())
+
+    def steepest(self, slope: Tensor) -> Tensor:
+        """The largest slope of each problem in the units of the bound, (P,)."""
+        return (slope * (self.bound / self.scale)).abs().amax((1, 2))
 
     def only(self, which: Tensor) -> _Problems:
         """Some of the problems, by a mask (P,)."""
-        return _Problems(
-            self.positions, self.truth, self.shares[which], self.penalty[which], self.scale[which]
+        return replace(
+            self,
+            shares=self.shares[which],
+            penalty=self.penalty[which],
+            bound=self.bound[which],
+            scale=self.scale[which],
         )
 
     def unscaled(self, point: Tensor) -> Tensor:
@@ -165,16 +209,25 @@ class _Problems:
     def at(self, point: Tensor) -> tuple[Tensor, Tensor]:
         """Values (P,) and slopes (P, R, K) at `point` (P, R, K)."""
         solution = self.unscaled(point)
-        problems, axes, classes = solution.shape
-        side_by_side = solution.permute(1, 0, 2).reshape(axes, problems * classes)
-        scores = (self.positions @ side_by_side).view(-1, problems, classes)  # (N, P, K)
-        logs = scores.log_softmax(2)
+        logs = self._scores(solution).log_softmax(2)  # (N, P, K)
         losses = -(logs * self.truth[:, None, :]).sum(2)  # (N, P)
         penalty = self.penalty[:, :, None] * solution
         value = (self.shares.T * losses).sum(0) + 0.5 * (penalty * solution).sum((1, 2))
         excess = (logs.exp() - self.truth[:, None, :]) * self.shares.T[:, :, None]  # (N, P, K)
-        slope = (self.positions.T @ excess.reshape(len(excess), -1)).view(axes, problems, classes)
-        return value, (slope.permute(1, 0, 2) + penalty) * self.scale
+        return value, (self._across(self.positions, excess) + penalty) * self.scale
+
+    def _scores(self, solution: Tensor) -> Tensor:
+        """Solutions (P, R, K) at every image, (N, P, K)."""
+        problems, axes, classes = solution.shape
+        side_by_side = solution.permute(1, 0, 2).reshape(axes, problems * classes)
+        return (self.positions @ side_by_side).view(-1, problems, classes)
+
+    @staticmethod
+    def _across(positions: Tensor, values: Tensor) -> Tensor:
+        """Sums over the images of positions (N, R) times values (N, P, K), as (P, R, K)."""
+        _, problems, classes = values.shape
+        summed = (positions.T @ values.flatten(1)).view(-1, problems, classes)
+        return summed.permute(1, 0, 2).contiguous()
 
 
 def _direction(slope: Tensor, memory: list[Step]) -> Tensor:

@@ -27,6 +27,8 @@ from convscope.training.telling import Teller
 from convscope.transfer_learning import backbones
 from convscope.transfer_learning.backbones import Backbone
 from convscope.transfer_learning.extract import CLASS_WEIGHTS, Extracted, Judged, extract
+from convscope.transfer_learning.familiarity import require_rate
+from convscope.transfer_learning.head import require_penalty
 from convscope.transfer_learning.material import Data, Material, material
 
 MODES = ("extract", "finetune", "scratch")
@@ -62,6 +64,8 @@ class Wish:
             + one_of("class weights", self.class_weights, CLASS_WEIGHTS)
             + whole("seed", self.seed, least=0, most=2**63 - 1, fix="Try --seed 0")
         )
+        require_rate(self.false_alarms)
+        require_penalty(self.penalty)
         only_finetune = {"--freeze-until": self.freeze_until}
         for option, value in only_finetune.items():
             if value is not None and self.mode != "finetune":
