@@ -78,7 +78,7 @@ def test_a_model_is_judged_again_without_leakage(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere/"], "folder nowhere/ does not exist"),
+        (["nowhere/"], "nowhere/ does not exist"),
         (["PHOTOS", "--fit", "fill"], "'fill'"),
         (["PHOTOS", "--model", "m", "--size", "32"], "--model with --size or --fit"),
         (["PHOTOS", "--html", "no/such/place.html"], "which does not exist"),

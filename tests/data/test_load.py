@@ -188,15 +188,21 @@ def test_names_folders_and_what_is_neither(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file.zip").touch()
     for source, message in [
-        ("mnits", "unknown data set 'mnits', and no folder of that name here. Expected mnist, mnist-10k,"),
+        (
+            "mnits",
+            "unknown data set 'mnits', and no folder or file of that name here. Expected mnist, mnist-10k,",
+        ),
         ("mnits", "Did you mean 'mnist'?"),
         ("FASHION_MNIST", "Did you mean 'fashion-mnist'?"),
         ("qqqqqq", "`convscope data list` shows them all"),
         ("", "unknown data set ''"),
         ("x" * 5000, "unknown data set"),
-        ("photos/none", "folder photos/none does not exist. Expected a folder of class folders"),
-        (Path("mnist"), "folder mnist does not exist"),
-        ("file.zip", "file.zip is a file"),
+        (
+            "photos/none",
+            "photos/none does not exist. Expected a folder of class folders, or a file: a zip or tar archive",
+        ),
+        (Path("mnist"), "mnist does not exist"),
+        ("file.zip", "cannot read file.zip: the file is empty"),
     ]:
         with pytest.raises(DataError) as caught:
             load_data(source)

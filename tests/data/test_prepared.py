@@ -331,7 +331,7 @@ def test_without_a_cache_the_memory_must_do(
 ) -> None:
     (tmp_path / "cache").write_text("a file")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("convscope.data.folder._memory_bytes", lambda: 1000)
+    monkeypatch.setattr("convscope.data.folder.memory_bytes", lambda: 1000)
     with pytest.raises(DataError, match="cannot be written. Expected room in the cache, or at most half of"):
         load_data(photos)
 

@@ -20,19 +20,23 @@ PHOTO_NET = """
 
 def chosen_net(data: str | None, net: str | None) -> tuple[str | None, str]:
     """The network to train and a sentence on why, for a folder of pictures; otherwise what was named, or None."""
-    if net is not None or data is None or not _is_folder_of_images(data):
+    if net is not None or data is None or not _is_place_of_images(data):
         return net, ""
     return PHOTO_NET, (
-        f"No network was named and {data} is a folder of pictures: a small residual net is chosen, because photos"
+        f"No network was named and {data} {_holds(data)}: a small residual net is chosen, because photos"
         " need more layers than digits and it learns from few images. Name another with --net."
     )
 
 
-def _is_folder_of_images(data: str) -> bool:
-    """A data set's name wins over a folder of that name."""
+def _holds(data: str) -> str:
+    return "is a folder of pictures" if Path(data).expanduser().is_dir() else "holds pictures"
+
+
+def _is_place_of_images(data: str) -> bool:
+    """A data set's name wins over a folder or file of that name."""
     from convscope.data import sets
 
     try:
-        return data not in sets.BY_NAME and Path(data).expanduser().is_dir()
+        return data not in sets.BY_NAME and Path(data).expanduser().exists()
     except (OSError, ValueError, RuntimeError):  # a name that no file system takes; loading it says so
         return False

@@ -60,13 +60,13 @@ def list_folder(folder: Entry) -> Listing:
     Raises:
         DataError: no class folders, only one, an empty one, or one that is not in train.
     """
-    subfolders = _subfolders(folder)
-    split_folders = [sub for sub in subfolders if sub.name.lower() in SPLIT_NAMES]
-    if any(_split_name(sub) == "train" and _subfolders(sub) for sub in split_folders):
-        others = [sub.name for sub in subfolders if sub not in split_folders]
+    inner = subfolders(folder)
+    split_folders = [sub for sub in inner if sub.name.lower() in SPLIT_NAMES]
+    if any(_split_name(sub) == "train" and subfolders(sub) for sub in split_folders):
+        others = [sub.name for sub in inner if sub not in split_folders]
         notes = (f"Not used beside train: {enumerated(others)}.",) if others else ()
         return Listing(_splits(split_folders, folder), notes)
-    if split_folders == subfolders and any(map(_subfolders, split_folders)):
+    if split_folders == inner and any(map(subfolders, split_folders)):
         names = ", ".join(sub.name for sub in split_folders)
         raise DataError(
             f"{called(folder)} has {names} but no train",
@@ -74,6 +74,27 @@ def list_folder(folder: Entry) -> Listing:
             "Add it, or name a data set to train on",
         )
     return Listing({"train": _training_classes(folder)})
+
+
+def has_class_folders(folder: Entry) -> bool:
+    """Whether the pictures of a folder lie in class folders, in two or more, with or without splits above them.
+
+    Folders called train and test that hold pictures and no folders are classes only where nothing else says so.
+    """
+    inner = subfolders(folder)
+    if any(
+        sub.name.lower() in SPLIT_NAMES and _split_name(sub) == "train" and subfolders(sub) for sub in inner
+    ):
+        return True
+    holding = [sub for sub in inner if _has_picture(sub)]
+    return len(holding) > 1 and not all(sub.name.lower() in SPLIT_NAMES for sub in holding)
+
+
+def _has_picture(folder: Entry) -> bool:
+    """Whether there is a picture file anywhere below; looks no further than the first."""
+    entries = visible(folder)
+    folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
+    return any(is_listed(entry) for entry in entries if not entry.is_dir()) or any(map(_has_picture, folders))
 
 
 def enumerated(names: list[str], separator: str = ", ") -> str:
@@ -155,7 +176,7 @@ def _training_classes(folder: Entry) -> Classes:
 
 def _classes(folder: Entry) -> Classes:
     """Picture files by class name; one spelling for names that look the same (é is written in two ways)."""
-    return {unicodedata.normalize("NFC", sub.name): _picture_files(sub) for sub in _subfolders(folder)}
+    return {unicodedata.normalize("NFC", sub.name): _picture_files(sub) for sub in subfolders(folder)}
 
 
 def _hint(folder: Entry) -> str:
@@ -168,7 +189,8 @@ def _hint(folder: Entry) -> str:
     return "Sort the pictures into one folder a class"
 
 
-def _subfolders(folder: Entry) -> list[Entry]:
+def subfolders(folder: Entry) -> list[Entry]:
+    """The folders right in a folder, sorted, but for those that are ignored."""
     return [entry for entry in visible(folder) if entry.is_dir()]
 
 

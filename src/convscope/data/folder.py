@@ -25,6 +25,7 @@ from convscope.data.download import REPORT_EVERY_S, Transfer
 from convscope.data.files import File, key_of
 from convscope.data.image_data import ImageData, Split
 from convscope.data.left_out import Skipped
+from convscope.data.mapped import memory_bytes
 from convscope.data.prepared import Facts, Failure, Kept, Known, Shelf, Stamp, content_of, sort_out
 from convscope.data.preprocessing import Preprocessing
 from convscope.data.sources import Pictures
@@ -299,21 +300,13 @@ def _in_memory(work: _Work) -> Kept:
 
 def _check_memory(count: int, preprocessing: Preprocessing, cache: Path) -> None:
     needed = count * math.prod(preprocessing.input_shape)
-    if needed > _memory_bytes() // 2:
+    if needed > memory_bytes() // 2:
         raise DataError(
             f"{count:,} pictures of {preprocessing.input_shape} need {needed / 1e9:.1f} GB, "
             f"and the cache {cache} cannot be written",
-            f"room in the cache, or at most half of this machine's {_memory_bytes() / 1e9:.1f} GB of memory",
+            f"room in the cache, or at most half of this machine's {memory_bytes() / 1e9:.1f} GB of memory",
             "Make room there, set XDG_CACHE_HOME to a folder with more, or choose a smaller size",
         )
-
-
-@functools.cache
-def _memory_bytes() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
-        return 16 * 10**9
 
 
 def _try_to_write(shelf: Shelf, preprocessing: Preprocessing, kept: Kept) -> None:

@@ -51,6 +51,14 @@ def check_file(path: File) -> int:
         DataError: a pipe, socket or device, empty, or too large.
         OSError: missing, a folder, or not allowed.
     """
+    size = check_kind(path)
+    if size > MAX_FILE_BYTES:
+        raise DataError(f"a file of {size / 2**20:,.0f} MiB, more than {MAX_FILE_BYTES >> 20} MiB")
+    return size
+
+
+def check_kind(path: File) -> int:
+    """`check_file` for files that may be of any size."""
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(str(path))
@@ -59,8 +67,6 @@ def check_file(path: File) -> int:
             raise DataError(words)
     if status.st_size == 0:
         raise DataError("the file is empty")
-    if status.st_size > MAX_FILE_BYTES:
-        raise DataError(f"a file of {status.st_size / 2**20:,.0f} MiB, more than {MAX_FILE_BYTES >> 20} MiB")
     return status.st_size
 
 

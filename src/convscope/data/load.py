@@ -52,7 +52,8 @@ def load_data(
 
     Args:
         source: the name of a data set (it wins over a folder of that name: `./mnist` is the folder), a folder
-            of class folders, ImageData (returned as it is), or None: mnist where it is at hand or comes
+            of class folders or with a table, an archive, a table, a Parquet, .npz or IDX file (docs/data.md), ImageData
+            (returned as it is), or None: mnist where it is at hand or comes
             within a few seconds, else the bundled mnist-10k.
         data_dir: a folder with `mnist/`, `fashion-mnist/`, `cifar10/` …; else the variable CONVSCOPE_DATA.
         offline: never try the network.
@@ -83,7 +84,10 @@ def load_data(
     if isinstance(source, str) and source in sets.BY_NAME:
         return resized(_named(sets.BY_NAME[source], data_dir, offline, say), size_px, channels)
     reader = Reader(size_px, channels, salvage, most_unreadable)
-    return load_pictures(sources.find(_folder(source)), reader, progress=say)
+    found = _found(source)
+    if isinstance(found, ImageData):
+        return resized(found, size_px, channels)
+    return load_pictures(found, reader, progress=say)
 
 
 def datasets(data_dir: str | os.PathLike[str] | None = None) -> list[DataSetRow]:
@@ -159,30 +163,26 @@ def _fetched(
     return download_set(data_set, say, patience_s=patience_s)
 
 
-def _folder(source: str | os.PathLike[str]) -> Path:
-    folder = Path(source).expanduser()
-    if source and _is(folder, Path.is_dir):
-        return folder
-    if _is(folder, Path.is_file):
-        expected = "a folder of class folders, or the name of a data set"
-        raise DataError(f"{source} is a file", expected, "Name the folder that holds the class folders")
+def _found(source: str | os.PathLike[str]) -> sources.Pictures | ImageData:
+    place = Path(source).expanduser()
+    if source and sources.exists(place):
+        try:
+            return sources.find(place)
+        except OSError as error:
+            raise DataError(
+                f"cannot read {place}: {error.strerror or error}", "data that may be read"
+            ) from error
     if isinstance(source, str) and not {"/", "\\"} & set(source):
         raise _unknown(source)
-    raise DataError(f"folder {source} does not exist", "a folder of class folders", "Check the path")
-
-
-def _is(path: Path, test: Callable[[Path], bool]) -> bool:
-    """`test`, or False for a name no file system takes (too long, or with a zero byte)."""
-    try:
-        return test(path)
-    except (OSError, ValueError):
-        return False
+    raise DataError(
+        f"{source} does not exist", f"a folder of class folders, or a file: {sources.KINDS}", "Check the path"
+    )
 
 
 def _unknown(name: str) -> DataError:
     suggestion = did_you_mean(name.lower().replace("_", "-"), sets.BY_NAME)
     return DataError(
-        f"unknown data set {name[:100]!r}, and no folder of that name here",
+        f"unknown data set {name[:100]!r}, and no folder or file of that name here",
         ", ".join(sets.BY_NAME) + ", or a folder of class folders",
         suggestion or "`convscope data list` shows them all",
     )

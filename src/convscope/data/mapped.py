@@ -5,7 +5,9 @@ Memory of the process itself stays the same however many images there are, and n
 
 from __future__ import annotations
 
+import functools
 import mmap
+import os
 import platform
 import warnings
 from collections.abc import Sequence
@@ -48,6 +50,15 @@ def _private() -> dict[str, int]:
     if platform.system() == "Linux":
         return {"flags": mmap.MAP_PRIVATE | _NO_RESERVE, "prot": mmap.PROT_READ | mmap.PROT_WRITE}
     return {"access": mmap.ACCESS_COPY}
+
+
+@functools.cache
+def memory_bytes() -> int:
+    """How much memory this machine has."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        return 16 * 10**9
 
 
 def is_mapped(array: object) -> bool:

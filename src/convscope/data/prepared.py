@@ -31,6 +31,7 @@ from filelock import FileLock, Timeout
 from convscope.data import colours, hazards, pictures, preprocessing, signatures
 from convscope.data.array_types import Bytes
 from convscope.data.files import File
+from convscope.data.inside import Inside
 from convscope.data.mapped import open_map
 from convscope.data.preprocessing import Preprocessing
 
@@ -58,8 +59,8 @@ class Stamp:
 
     @classmethod
     def of(cls, path: File) -> Stamp:
-        """The stamp now. Raises OSError."""
-        found = path.stat()
+        """The stamp now; inside an archive that of the archive. Raises OSError."""
+        found = path.status if isinstance(path, Inside) else path.stat()
         return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
     def is_settled(self, now_ns: int) -> bool:

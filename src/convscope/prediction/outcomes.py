@@ -9,7 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from convscope.data import pictures
+from convscope.data.files import File
 from convscope.engine.folding import Folded
 from convscope.engine.plan import Plan, make_plan
 from convscope.engine.scoring import images_at_once, scored_views, workers
@@ -80,7 +80,7 @@ def predict(
 
     Args:
         model: a model, its file, or a run folder.
-        paths: files and folders; folders are searched recursively.
+        paths: files, folders and zip or tar archives; folders and archives are searched recursively.
         invert: swap dark and light first, for scans of dark ink on light paper.
         top: how many classes each prediction lists; all of them where there are fewer.
         notice: gets at most one sentence, when the pictures look inverted to what the model has learned.
@@ -104,7 +104,7 @@ class _Reader:
     def __init__(self, preprocessing: Preprocessing, invert: bool) -> None:
         self._preprocessing, self.invert = preprocessing, invert
 
-    def __call__(self, path: Path) -> npt.NDArray[np.uint8] | Failure:
+    def __call__(self, path: File) -> npt.NDArray[np.uint8] | Failure:
         try:
             pixels = pictures.decode(path, self._preprocessing)
         except Exception as error:  # Pillow's decoders raise almost anything on damaged files
@@ -162,7 +162,7 @@ def _outcomes(
         notice(hint(num_inverted, num_pictures, read.invert))
 
 
-def _judged(read: _Reader, classify: _Classifier, may_be_inverted: bool, files: list[Path]) -> _Batch:
+def _judged(read: _Reader, classify: _Classifier, may_be_inverted: bool, files: list[File]) -> _Batch:
     """Read and classify some files, in the thread that calls."""
     read_files = [(path, read(path)) for path in files]
     stack = [outcome for _, outcome in read_files if not isinstance(outcome, Failure)]
@@ -174,14 +174,14 @@ def _judged(read: _Reader, classify: _Classifier, may_be_inverted: bool, files: 
     return _Batch(outcomes, len(stack), sum(map(looks_dark_on_light, stack)) if may_be_inverted else 0)
 
 
-def _parts(files: Iterator[Path], size: int) -> Iterator[list[Path]]:
+def _parts(files: Iterator[File], size: int) -> Iterator[list[File]]:
     """The files, `size` at a time."""
     while part := list(islice(files, size)):
         yield part
 
 
 def _in_order(
-    pool: ThreadPoolExecutor, work: Callable[[list[Path]], _Batch], parts: Iterator[list[Path]]
+    pool: ThreadPoolExecutor, work: Callable[[list[File]], _Batch], parts: Iterator[list[File]]
 ) -> Iterator[_Batch]:
     """`work` on every part in the pool's threads, in order. Few are under way at a time, so memory stays the same."""
     under_way: deque[Future[_Batch]] = deque()
@@ -193,7 +193,7 @@ def _in_order(
         yield under_way.popleft().result()
 
 
-def _prediction(path: Path, answer: Answer) -> Prediction:
+def _prediction(path: File, answer: Answer) -> Prediction:
     top, is_unknown = answer
     label, probability = top[0]
     return Prediction(str(path), LABEL if is_unknown else label, probability, top)

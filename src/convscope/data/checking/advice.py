@@ -67,10 +67,10 @@ def _unreadable(report: DataReport) -> Iterator[str]:
         total = report.read + len(report.skipped)
         yield f"{_counted(len(report.skipped), 'file')} of {total:,} cannot be read and would be skipped."
     yield from report.source.notes
-    lost = [found.path for found in report.source.ignored if found.reason.startswith("a picture")]
+    lost = [found for found in report.source.ignored if found.reason.startswith("a picture")]
     if lost:
-        names = enumerated([Path(path).name for path in lost])
-        yield f"{_counted(len(lost), 'picture')} outside the class folders: {names}."
+        names = enumerated([Path(found.path).name for found in lost])
+        yield f"{_counted(len(lost), 'picture')} {lost[0].reason.removeprefix('a picture ')}: {names}."
 
 
 def _odd(report: DataReport) -> Iterator[str]:

@@ -116,19 +116,18 @@ def _source(
     offline: bool,
     say: Say,
 ) -> Source:
-    """Folders picture by picture; everything else as `load_data` has it."""
+    """Picture files one by one; everything else as `load_data` has it."""
     if not isinstance(source, ImageData) and source not in sets.BY_NAME:
-        folder = Path(source).expanduser()
-        if source and _is_folder(folder):
-            return FileSource(sources.find(folder))
+        place = Path(source).expanduser()
+        if source and sources.exists(place):
+            try:
+                found = sources.find(place)
+            except OSError as error:
+                raise DataError(
+                    f"cannot read {place}: {error.strerror or error}", "data that may be read"
+                ) from error
+            return FileSource(found) if isinstance(found, sources.Pictures) else ArraySource(found)
     return ArraySource(load_data(source, data_dir=data_dir, offline=offline, progress=say))
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):  # a name that no file system takes; load_data says so
-        return False
 
 
 @dataclass(frozen=True)
