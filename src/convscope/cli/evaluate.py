@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convscope.cli.ahead import SCORING, begin_kernels
+from convscope.cli.ahead import SCORING, load_torch
 from convscope.cli.options import DataDir, Device, Json, Offline
 from convscope.cli.output import emit_json, say
 from convscope.cli.progress import progress_listener
@@ -32,7 +32,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Judge a model: accuracy with its 95 % interval, loss, each class, the confusion matrix."""
-    begin_kernels(SCORING)
+    load_torch(SCORING)
     from convscope.evaluation import evaluate as evaluate_model
 
     with progress_listener() as listener:

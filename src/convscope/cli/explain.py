@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from convscope.cli.ahead import load_torch
 from convscope.cli.options import Json
 from convscope.cli.output import emit_json, note, say
 from convscope.errors import ConvscopeError
@@ -35,6 +36,7 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Show a network's filters and maps for a picture; with --layer and --at, the arithmetic of one number."""
+    load_torch(())
     from convscope.explanation import explain as look
 
     explanation = look(model, image, layer=layer, at=position(at), invert=invert, top=top)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convscope.cli.ahead import SCORING, begin_kernels
+from convscope.cli.ahead import SCORING, load_torch
 from convscope.cli.options import Device, Json
 from convscope.cli.output import emit_json, note, say
 from convscope.errors import DataError
@@ -28,7 +28,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Say what each picture shows, folders recursively, a line a file in path order."""
-    begin_kernels(SCORING)
+    load_torch(SCORING)
     from convscope.prediction import predict as predict_files
 
     outcomes = predict_files(model, paths, top=top, invert=invert, device=device, notice=note)

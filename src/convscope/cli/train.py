@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.ahead import TRAINING, begin_kernels
+from convscope.cli.ahead import TRAINING, load_torch
 from convscope.cli.options import DataDir, Device, Json, MostUnreadable, Offline, Salvage
 from convscope.cli.output import emit_json, say
 from convscope.cli.progress import counted, duration, progress_listener
@@ -73,7 +73,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network on images, judge it on the test split, and keep the run in a folder."""
-    begin_kernels(TRAINING)
+    load_torch(TRAINING)
     from convscope.cli.defaults import chosen_net
     from convscope.training import train as train_network
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from convscope.cli.ahead import SCORING, TRAINING, load_torch
 from convscope.cli.options import DataDir, Device, Json, MostUnreadable, Offline, Salvage
 from convscope.cli.output import emit_json, say
 from convscope.cli.progress import duration, progress_listener
@@ -94,6 +95,7 @@ def transfer(
             "--mode extract, finetune or scratch",
             "Leave it out, or mend the files that `convscope data check` names",
         )
+    load_torch(TRAINING if mode in ("finetune", "scratch", "compare", "layers") else SCORING)
     with progress_listener(quiet) as listener:
         if mode in ("compare", "layers"):
             from convscope.transfer_learning import compare, layers

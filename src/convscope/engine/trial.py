@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -26,13 +26,19 @@ from convscope.engine.plan import Plan, Trial, make_plan
 from convscope.engine.random import Draw
 from convscope.net import Net
 
-WORTH_A_TRIAL = 2e12
-"""Operations in all from which a trial pays: some 10 s on a laptop. A shorter training takes the plain plan."""
+WORTH_A_TRIAL = 2e11
+"""Operations in all from which a trial pays: some 2 s on a laptop. A shorter training takes the plain plan."""
 WORK_A_STEP = 1e10
 """Operations that a trial's step may take; a larger network is tried with fewer images, at least two."""
-ROUNDS = 2
+ROUNDS, MOST_ROUNDS = 2, 8
+ENOUGH_S = 0.5
+"""Short steps are tried more often, up to this long in all: a busy moment must not decide."""
 GAIN = 1.1
 """How much faster bfloat16 must be to be taken."""
+GLANCE = 8
+"""With so few images a way is looked at first: bfloat16 without instructions for it takes ten times as long."""
+HOPELESS = 2.0
+"""A way that is so many times slower than another at a glance is not measured further; the glance is what counts."""
 
 
 def plan_for(
@@ -112,15 +118,32 @@ def _measured(net: Net, input_shape: tuple[int, int, int], size: int, plain: Pla
         forms = {way: _form(net, input_shape, way) for way in _ways(plain)}
         images = torch.rand(size, *input_shape, device=plain.device)
         labels = torch.zeros(size, dtype=torch.int64, device=plain.device)
-    times: dict[Plan, list[float]] = {way: [] for way in forms if _runs(forms[way], images, labels)}
-    for _ in range(ROUNDS):
+    rates = _at_a_glance(forms, images[:GLANCE], labels[:GLANCE])
+    hopeful = [way for way, rate in rates.items() if HOPELESS * rate >= max(rates.values())]
+    times: dict[Plan, list[float]] = {way: [] for way in hopeful}
+    while not _is_enough(times):
         for way, seconds in times.items():
             seconds.append(_step_s(forms[way], images, labels))
+    rates |= {
+        way: size / min(seconds[1:]) for way, seconds in times.items()
+    }  # the first pays for what happens once
     torch.set_num_threads(before)
-    return tuple(
-        Trial(way.precision, way.compiled, size / min(seconds), way.convolution)
-        for way, seconds in times.items()
-    )
+    return tuple(Trial(way.precision, way.compiled, rate, way.convolution) for way, rate in rates.items())
+
+
+def _is_enough(times: Mapping[Plan, Sequence[float]]) -> bool:
+    """Whether each way has made its rounds: at least `ROUNDS` after the first, and more where they are short."""
+    rounds = len(next(iter(times.values()))) - 1
+    return rounds >= MOST_ROUNDS or (rounds >= ROUNDS and sum(map(sum, times.values())) >= ENOUGH_S)
+
+
+def _at_a_glance(forms: Mapping[Plan, Fast], images: torch.Tensor, labels: torch.Tensor) -> dict[Plan, float]:
+    """Images a second of the ways that work here, by the second of two steps with few images."""
+    return {
+        way: len(images) / _step_s(form, images, labels)
+        for way, form in forms.items()
+        if _runs(form, images, labels)
+    }
 
 
 def _runs(form: Fast, images: torch.Tensor, labels: torch.Tensor) -> bool:
