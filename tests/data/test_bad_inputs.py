@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convscope.data import Preprocessing, read_image
+from convscope.data import Preprocessing, check_data, load_data, read_image
 from convscope.data.class_folders import list_folder
 from convscope.data.pictures import header, refusing_bombs
 from convscope.errors import DataError
@@ -145,17 +145,103 @@ def test_which_are_listed_and_which_are_ignored(bad_inputs: Path, tmp_path: Path
     assert {path.name for path in bad_inputs.iterdir()} - listed == {".hidden.jpg", "Thumbs.db", "README.md"}
 
 
-def test_training_on_all_of_them_finishes(bad_inputs: Path, tmp_path: Path) -> None:
-    import convscope
+UNLISTED = {".hidden.jpg", "Thumbs.db", "README.md"}
+SEVERAL = {"animated.gif", "animated.webp", "animated_apng.png"}
 
-    shutil.copytree(bad_inputs, tmp_path / "photos" / "odd")
-    shutil.copytree(bad_inputs, tmp_path / "photos" / "good", ignore=shutil.ignore_patterns(*SKIPPED))
-    before = _fingerprint(tmp_path / "photos")
-    run = convscope.train(
-        tmp_path / "photos", "flatten, dense(classes)", steps=2, out=tmp_path / "run", size_px=32
+
+@pytest.fixture(scope="module")
+def odd_and_good(bad_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two class folders: all of the files, and those that can be read."""
+    photos = tmp_path_factory.mktemp("odd") / "photos"
+    shutil.copytree(bad_inputs, photos / "odd")
+    shutil.copytree(bad_inputs, photos / "good", ignore=shutil.ignore_patterns(*SKIPPED))
+    return photos
+
+
+def as_folder(photos: Path, tmp_path: Path) -> Path:
+    return photos
+
+
+def as_zip(photos: Path, tmp_path: Path) -> Path:
+    return Path(shutil.make_archive(str(tmp_path / "x"), "zip", photos.parent, photos.name))
+
+
+def as_tar(photos: Path, tmp_path: Path) -> Path:
+    return Path(shutil.make_archive(str(tmp_path / "x"), "xztar", photos.parent, photos.name))
+
+
+def as_table(photos: Path, tmp_path: Path) -> Path:
+    """A table cannot leave files out as a folder does: what is hidden there is not named here."""
+    listed = [path for path in sorted(photos.rglob("*")) if path.is_file() and path.name not in UNLISTED]
+    rows = [f'"{path.relative_to(photos).as_posix()}",{path.parent.name}' for path in listed]
+    shutil.copytree(photos, tmp_path / "x")
+    (tmp_path / "x" / "labels.csv").write_text("\n".join(["path,label", *rows]), encoding="utf-8")
+    return tmp_path / "x" / "labels.csv"
+
+
+def as_parquet(photos: Path, tmp_path: Path) -> Path:
+    arrow, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    listed = [path for path in sorted(photos.rglob("*")) if path.is_file() and path.name not in UNLISTED]
+    images = [{"bytes": path.read_bytes(), "path": path.name} for path in listed]
+    pq.write_table(
+        arrow.table({"image": images, "label": [path.parent.name for path in listed]}), tmp_path / "x.parquet"
     )
-    assert (run.folder / "model.safetensors").is_file()
-    assert _fingerprint(tmp_path / "photos") == before
+    return tmp_path / "x.parquet"
+
+
+@pytest.mark.parametrize("place", [as_folder, as_zip, as_tar, as_table, as_parquet])
+def test_every_kind_of_place_gives_the_same_pictures_and_reasons(
+    odd_and_good: Path, tmp_path: Path, place: Callable[[Path, Path], Path]
+) -> None:
+    where = place(odd_and_good, tmp_path)
+    before = _fingerprint(where.parent)
+    data = load_data(where, size_px=32)
+    expected = sorted(SKIPPED.items() - {(name, SKIPPED[name]) for name in UNLISTED & SKIPPED.keys()})
+    if place is as_parquet:
+        assert sorted(skip.reason for skip in data.skipped) == sorted(reason for _, reason in expected)
+    else:
+        assert [(Path(skip.path).name, skip.reason) for skip in data.skipped] == expected
+    reference = load_data(odd_and_good, size_px=32)
+    assert sorted(map(bytes, data.train.images)) == sorted(map(bytes, reference.train.images))
+    assert (
+        "6 files are animations or have several pages; the first of several pictures is used: "
+        in data.notes[-1]
+    )
+    report = check_data(where, size_px=32)
+    assert report.read == len(data.train)
+    assert sorted(skip.reason for skip in report.skipped) == sorted(reason for _, reason in expected)
+    assert len(report.several) == 2 * len(SEVERAL)
+    assert _fingerprint(where.parent) == before
+
+
+def test_training_on_all_of_them_finishes(
+    odd_and_good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from convscope.cli.status import run
+
+    before = _fingerprint(odd_and_good)
+    out = tmp_path / "run"
+    line = ["train", str(odd_and_good), "--net", "flatten, dense(classes)", "--steps", "2", "--size", "32"]
+    assert run([*line, "--out", str(out)]) == 0
+    said = capsys.readouterr().err
+    assert "Skipped 9 of 61 pictures (14.8%) that cannot be read: odd/bad_crc.png: damaged" in said
+    assert "6 files are animations or have several pages; the first of several pictures is used" in said
+    assert f"The 9 picture files that were skipped, with the reason: {out / 'skipped.tsv'}." in said
+    listed = dict(line.split("\t") for line in (out / "skipped.tsv").read_text("utf-8").splitlines())
+    assert listed == {f"odd/{name}": SKIPPED[name] for name in SKIPPED.keys() - UNLISTED}
+    assert _fingerprint(odd_and_good) == before
+    assert run([*line, "--out", str(tmp_path / "salvaged"), "--salvage", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 1
+    assert len((tmp_path / "salvaged" / "skipped.tsv").read_text("utf-8").splitlines()) == 7
+    assert run([*line, "--out", str(tmp_path / "no"), "--most-unreadable", "0.1"]) == 2
+    assert "9 of 61 pictures" in (said := capsys.readouterr().err)
+    assert (
+        "Expected 90.0% readable. Mend or remove the files that are named, or raise --most-unreadable."
+        in said
+    )
+    assert not (tmp_path / "no").exists()
+    assert _fingerprint(odd_and_good) == before
 
 
 def _fingerprint(folder: Path) -> dict[str, str]:

@@ -1,0 +1,32 @@
+"""Damaged pictures in a transfer: the skip list, and `--salvage`."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+from convscope.evaluation import evaluate
+
+from .conftest import Transfer
+
+
+def test_a_skip_list_and_salvage(run_transfer: Transfer, photos: Path, tmp_path: Path) -> None:
+    half = photos / "kind0" / "0.png"
+    half.write_bytes(half.read_bytes()[: half.stat().st_size // 2])
+    (photos / "kind1" / "empty.png").touch()
+    archive = tmp_path / "photos.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path in photos.rglob("*.png"):
+            packed.write(path, path.relative_to(photos))
+    plain = run_transfer(data=archive, out=tmp_path / "plain")
+    salvaged = run_transfer(data=archive, out=tmp_path / "salvaged", salvage=True)
+    assert (plain.folder / "skipped.tsv").read_text() == (
+        "kind0/0.png\tdamaged: the file ends before the picture does\nkind1/empty.png\tthe file is empty\n"
+    )
+    assert (salvaged.folder / "skipped.tsv").read_text() == "kind1/empty.png\tthe file is empty\n"
+    data = [json.loads((run.folder / "config.json").read_text())["data"] for run in (plain, salvaged)]
+    assert (data[0].get("salvage"), data[1]["salvage"]) == (None, True)
+    assert data[0]["digest"] != data[1]["digest"]
+    for run in (plain, salvaged):
+        assert evaluate(run.folder).accuracy == run.result["validation_accuracy"]
