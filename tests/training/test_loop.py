@@ -224,21 +224,21 @@ def test_training_only_outputs_are_part_of_the_loss(run_train: Any, stopper: Any
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
     run_train: Any, recipe: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from convscope.training.loop import Loop
+    from convscope.training.feeding import Feed
 
-    good = Loop.gather
     calls = [0]
 
-    def poisoned(self: Loop, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        calls[0] += 1
-        images, labels = good(self, index)
-        return images * (float("nan") if calls[0] > 5 else 1.0), labels
+    class Poisoned(Feed):
+        def __call__(self, turns: Any) -> Any:
+            calls[0] += 1
+            images, target = super().__call__(turns)
+            return images * (float("nan") if calls[0] > 5 else 1.0), target
 
-    monkeypatch.setattr(Loop, "gather", poisoned)
+    monkeypatch.setattr("convscope.training.loop.Feed", Poisoned)
     text = r"the loss stopped being a finite number at step 6; the last good checkpoint in .*run is kept.*smaller"
     with pytest.raises(DivergedError, match=text):
         run_train(recipe=recipe, epochs=9, batch_size=16 if recipe == "lecture" else 30)
-    monkeypatch.setattr(Loop, "gather", good)
+    monkeypatch.setattr("convscope.training.loop.Feed", Feed)
     per_epoch = 4 if recipe == "lecture" else 2
     resumed = run_train(net=None, batch_size=None, resume=True)
     assert resumed.result["resumed_from_step"] == 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -14,6 +14,7 @@ from convscope.cli.output import emit_json, say
 from convscope.cli.progress import counted, duration, progress_listener
 
 if TYPE_CHECKING:
+    from convscope.data.preprocessing import Fit
     from convscope.training.events import Event, Listener
 
 
@@ -47,6 +48,27 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
     size: Annotated[
         int | None, typer.Option(help="Side in pixels that a folder's images are resized to.")
+    ] = None,
+    fit: Annotated[
+        str | None,
+        typer.Option(help="How pictures of another shape are brought to that size: squash, crop or pad."),
+    ] = None,
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            help="What happens to training images: none, light, photos, or words such as 'flip, zoom, trivial, mixup'."
+        ),
+    ] = None,
+    balance: Annotated[
+        str | None,
+        typer.Option(help="For classes of unequal size: weights (in the loss) or sampler; default: none."),
+    ] = None,
+    holdout: Annotated[
+        float | None,
+        typer.Option(help="Share of the training images to validate on, where the data bring no such split."),
+    ] = None,
+    limit_per_class: Annotated[
+        int | None, typer.Option(help="Learn from at most so many images of each class.")
     ] = None,
     weights: Annotated[
         str | None,
@@ -99,6 +121,11 @@ def train(
             size_px=(size, size) if size is not None else None,
             salvage=salvage or None,
             most_unreadable=most_unreadable,
+            fit=cast("Fit | None", fit),  # train refuses what is none
+            augment=augment,
+            balance=balance,
+            hold_out=holdout,
+            limit_per_class=limit_per_class,
             weights=weights,
             auto_batch=auto_batch,
             deterministic=deterministic,

@@ -11,7 +11,7 @@ from PIL import Image
 
 from convscope.data.array_types import Bytes, Floats, Labels
 from convscope.data.image_data import ImageData, Split
-from convscope.data.preprocessing import MAX_CHANNELS, Preprocessing
+from convscope.data.preprocessing import MAX_CHANNELS, Fit, Preprocessing
 from convscope.data.statistics import mean_and_std
 from convscope.errors import DataError
 
@@ -93,18 +93,28 @@ def lecture_arrays(
     return _lecture_split(data.train, classes, channels), _lecture_split(data.test, classes, channels)
 
 
-def resized(data: ImageData, size_px: int | tuple[int, int] | None, channels: int | None) -> ImageData:
-    """The same data with images of another size or number of channels (1 or 3); itself if nothing changes.
+def resized(
+    data: ImageData,
+    size_px: int | tuple[int, int] | None,
+    channels: int | None,
+    fit: Fit | None = None,
+    like: Preprocessing | None = None,
+) -> ImageData:
+    """The same data with images of another size or number of channels (1 or 3), fitted by `fit`.
+
+    What is None is as `like` has it, if given, else as it is. Images that have the size keep their pixels; the data
+    come back as they are if nothing changes.
 
     Raises:
-        DataError: the size or the channels are not possible.
+        DataError: the size, the channels or the fit are not possible.
     """
     before = data.preprocessing
-    size = before.size_px if size_px is None else size_pair(size_px)
-    wanted = Preprocessing(size, before.channels if channels is None else channels)
+    own = before if like is None else like
+    size = own.size_px if size_px is None else size_pair(size_px)
+    wanted = Preprocessing(size, own.channels if channels is None else channels).fitted(fit, own)
     if wanted.input_shape == before.input_shape:
-        return data
-    wanted = replace(wanted, fit=before.fit, resampling=before.resampling, antialias=before.antialias)
+        same = before.fitted(fit)
+        return data if same == before else replace(data, preprocessing=same)
     splits = {
         name: Split(_redrawn(split.images, wanted), split.labels) for name, split in data.splits.items()
     }

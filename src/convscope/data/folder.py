@@ -27,7 +27,7 @@ from convscope.data.image_data import ImageData, Split
 from convscope.data.left_out import Skipped
 from convscope.data.mapped import memory_bytes
 from convscope.data.prepared import Facts, Failure, Kept, Known, Shelf, Stamp, content_of, sort_out
-from convscope.data.preprocessing import Preprocessing
+from convscope.data.preprocessing import Fit, Preprocessing
 from convscope.data.sources import Pictures
 from convscope.data.statistics import mean_and_std
 from convscope.data.stretching import Stretcher, Stretching
@@ -69,6 +69,8 @@ class Reader:
         channels: 1 or 3; None takes 1 if every picture is gray.
         salvage: read what damaged files still hold, instead of skipping them.
         most_unreadable: a larger share of pictures that cannot be read is refused, in [0, 1].
+        fit: "squash", "crop" or "pad"; None squashes.
+        like: a model's, whose size, channels, fit and filter are taken where those above are None.
 
     Raises:
         DataError: `most_unreadable` is no such share.
@@ -78,6 +80,8 @@ class Reader:
     channels: int | None = None
     salvage: bool = False
     most_unreadable: float = MOST_UNREADABLE
+    fit: Fit | None = None
+    like: Preprocessing | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.most_unreadable <= 1:
@@ -105,8 +109,8 @@ class Reading(Transfer):
 def load_pictures(found: Pictures, reader: Reader, *, progress: Say = lambda line: None) -> ImageData:
     """Every readable picture of a place.
 
-    Pictures are stretched to the size ("squash"): cutting would lose what lies at the edge, bars would teach
-    the network about bars, and the same stretch is applied to what the network judges later.
+    Pictures are stretched to the size ("squash") unless `fit` says otherwise: cutting would lose what lies at the
+    edge, bars would teach the network about bars, and the same stretch is applied to what the network judges later.
 
     A picture is decoded once: its pixels are kept in the user's cache, and the images are that file, mapped. They
     take no memory of their own, however many there are. Where the cache cannot be written they are in memory.
@@ -127,7 +131,7 @@ def load_pictures(found: Pictures, reader: Reader, *, progress: Say = lambda lin
             _skipped(found, entries, {key: known.reason for key, known in files.items()}), found, reader
         )
         headers = [known.header for known in files.values() if known.header is not None]
-        preprocessing = _preprocessing(headers, reader.size_px, reader.channels)
+        preprocessing = _preprocessing(headers, reader)
         kept = _kept(_Work(shelf, preprocessing, entries, files, reader.salvage, progress))
     reasons = {key: kept.reason(known) for key, known in kept.files.items()}
     skipped = _skipped(found, entries, reasons)
@@ -189,15 +193,18 @@ def _in_order(work: Callable[[Item], Outcome], items: Iterable[Item]) -> Iterato
             yield pending.popleft().result()
 
 
-def _preprocessing(
-    headers: Sequence[pictures.Header], size_px: int | tuple[int, int] | None, channels: int | None
-) -> Preprocessing:
-    """Size and channels from the user, else from the pictures."""
+def _preprocessing(headers: Sequence[pictures.Header], reader: Reader) -> Preprocessing:
+    """Size, channels and fit from the user, else from a model, else size and channels from the pictures."""
+    like, channels = reader.like, reader.channels
+    if channels is None and like:
+        channels = like.channels
     if channels not in (None, 1, 3):
         raise DataError(f"channels {channels}", "1 (gray) or 3 (RGB) for pictures")
     if channels is None:
         channels = 1 if all(header.is_gray for header in headers) else 3
-    return Preprocessing(_common_size(headers) if size_px is None else size_pair(size_px), channels)
+    own = like.size_px if like else _common_size(headers)
+    wanted = Preprocessing(own if reader.size_px is None else size_pair(reader.size_px), channels)
+    return wanted.fitted(reader.fit, like)
 
 
 def _common_size(headers: Sequence[pictures.Header]) -> tuple[int, int]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from convscope.data.array_types import Bytes, Labels
 from convscope.data.left_out import Skipped
 from convscope.data.mapped import Rows, is_mapped
 from convscope.data.preprocessing import Preprocessing
-from convscope.data.sampling import stratified_pick
+from convscope.data.sampling import first_of_each, stratified_pick
 from convscope.errors import DataError
 
 COPIED_BYTES = 64 * 2**20
@@ -137,23 +137,91 @@ class ImageData:
     def hold_out(self, fraction: float, seed: int) -> ImageData:
         """The same data with a validation split taken from the training split; itself if it has one.
 
-        Every class gives the same share, at least one image where it has two. Which images that is is a pure
-        function of the labels, the fraction and the seed, on every machine.
+        Every class gives the same share, at least one image where it has two. Images that are the same, pixel by
+        pixel, stay together: nothing is judged on what was learned by heart. Which images are held out is a pure
+        function of the images, their labels, the fraction and the seed, on every machine.
 
         Raises:
             DataError: the fraction is not between 0 and 1, or no class has two images.
         """
         if self.validation is not None:
             return self
-        held = stratified_pick(self.train.labels, fraction, seed)
+        twins = copies(self.train.images)
+        held = stratified_pick(self.train.labels, fraction, seed, twins)
         kept = np.delete(np.arange(len(self.train)), held)
         note = (
             f"{len(held):,} of {len(self.train):,} training images {'is' if len(held) == 1 else 'are'} held out"
             f" for validation (seed {seed})."
         )
+        if twins is not None:
+            extra = len(twins) - len(np.unique(twins))
+            note += f" {extra:,} {'is a copy' if extra == 1 else 'are copies'} of another: no copy is on both sides."
         return replace(
             self, train=self.train.take(kept), validation=self.train.take(held), notes=(*self.notes, note)
         )
+
+    def limited(self, per_class: int, seed: int) -> ImageData:
+        """The same data with at most `per_class` training images of each class.
+
+        Which ones is a pure function of the labels and the seed; those of a smaller number are among those of a larger.
+
+        Raises:
+            DataError: the number is below 1.
+        """
+        if per_class < 1:
+            raise DataError(
+                f"{per_class} images of each class", "at least 1", "Leave the limit out to use all"
+            )
+        kept = first_of_each(self.train.labels, per_class, seed)
+        note = (
+            f"At most {per_class:,} training {'image' if per_class == 1 else 'images'} of each class:"
+            f" {len(kept):,} of {len(self.train):,} are used (seed {seed})."
+        )
+        if len(kept) == len(self.train):
+            note = f"No class has more than {per_class:,} training images: all {len(kept):,} are used."
+        return replace(self, train=self.train.take(kept), notes=(*self.notes, note))
+
+
+def copies(images: Bytes | Rows) -> Labels | None:
+    """Which images (N, C, H, W) are the same, pixel by pixel: equal numbers (N,) for those; None where no two are.
+
+    Of all images some pixels are looked at, and all pixels of those few that agree in them.
+    """
+    suspects = _same(np.concatenate([_few_pixels_hashed(part) for part in _in_parts(images)]))
+    if not len(suspects):
+        return None
+    numbers = np.arange(len(images))
+    first: dict[bytes, int] = {}
+    for position in suspects.tolist():
+        pixels = np.ascontiguousarray(images[position : position + 1])
+        numbers[position] = first.setdefault(hashlib.blake2b(pixels.data).digest(), position)
+    return numbers if len(np.unique(numbers)) < len(numbers) else None
+
+
+def _in_parts(images: Bytes | Rows) -> Iterator[Bytes]:
+    at_once = max(1, _BYTES_AT_ONCE // math.prod(images.shape[1:]))
+    for start in range(0, len(images), at_once):
+        yield images[start : start + at_once]
+
+
+def _few_pixels_hashed(images: Bytes) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """One number for up to 8 × 16 pixels of the first channel of each image, (N,); equal where these are."""
+    rows, columns = (
+        np.linspace(0, size - 1, min(size, most)).astype(int)
+        for size, most in zip(images.shape[2:], (8, 16), strict=True)
+    )
+    pixels = images[:, 0][:, rows[:, None], columns].reshape(len(images), -1)  # (N, P)
+    words = np.ascontiguousarray(np.pad(pixels, ((0, 0), (0, -pixels.shape[1] % 8)))).view(np.uint64)
+    factors = np.multiply.accumulate(np.full(words.shape[1], 0x9E3779B97F4A7C15, dtype=np.uint64))
+    found: np.ndarray[Any, np.dtype[np.uint64]] = (words * factors).sum(axis=1, dtype=np.uint64)
+    return found
+
+
+def _same(keys: np.ndarray[Any, Any]) -> Labels:
+    """Positions of keys that are there more than once."""
+    ordered = np.argsort(keys, kind="stable")
+    equal = keys[ordered][1:] == keys[ordered][:-1]
+    return np.unique(np.concatenate([ordered[1:][equal], ordered[:-1][equal]]))
 
 
 def _check_class_names(names: tuple[str, ...]) -> None:

@@ -14,6 +14,7 @@ from convscope.data.data_set import DataSet
 from convscope.data.download import download_set
 from convscope.data.folder import MOST_UNREADABLE, Reader, load_pictures
 from convscope.data.image_data import ImageData
+from convscope.data.preprocessing import Fit, Preprocessing
 from convscope.data.sets.mnist import MNIST
 from convscope.data.sets.mnist_10k import MNIST_10K
 from convscope.errors import DataError, did_you_mean
@@ -46,6 +47,8 @@ def load_data(
     channels: int | None = None,
     salvage: bool = False,
     most_unreadable: float = MOST_UNREADABLE,
+    fit: Fit | None = None,
+    like: Preprocessing | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> ImageData:
     """Images with labels, from wherever they are.
@@ -61,6 +64,8 @@ def load_data(
         channels: 1 or 3; None keeps what the data have.
         salvage: read what damaged picture files still hold, instead of skipping them.
         most_unreadable: a larger share of picture files that cannot be read is refused, in [0, 1].
+        fit: "squash", "crop" or "pad", how pictures of another shape are brought to that size; None squashes.
+        like: a model's, whose size, channels, fit and filter are taken where the three above are None.
         progress: receives a line for every thing worth saying; a download's, and those of pictures being
             decoded, are `Transfer`, with bytes.
 
@@ -72,9 +77,9 @@ def load_data(
     """
     say = progress or _silence
     if isinstance(source, ImageData):
-        return resized(source, size_px, channels)
+        return resized(source, size_px, channels, fit, like)
     if source is None:
-        return resized(_default(data_dir, offline, say), size_px, channels)
+        return resized(_default(data_dir, offline, say), size_px, channels, fit, like)
     if not isinstance(source, str | os.PathLike):
         raise DataError(
             f"data of type {type(source).__name__}",
@@ -82,11 +87,11 @@ def load_data(
             "Arrays become ImageData with convscope.from_arrays(images, labels)",
         )
     if isinstance(source, str) and source in sets.BY_NAME:
-        return resized(_named(sets.BY_NAME[source], data_dir, offline, say), size_px, channels)
-    reader = Reader(size_px, channels, salvage, most_unreadable)
+        return resized(_named(sets.BY_NAME[source], data_dir, offline, say), size_px, channels, fit, like)
+    reader = Reader(size_px, channels, salvage, most_unreadable, fit, like)
     found = _found(source)
     if isinstance(found, ImageData):
-        return resized(found, size_px, channels)
+        return resized(found, size_px, channels, fit, like)
     return load_pictures(found, reader, progress=say)
 
 

@@ -94,6 +94,17 @@ class Preprocessing:
         """The same with mean 0 and std 1: pixels are only divided by 255, as in the lecture."""
         return dataclasses.replace(self, mean=(0.0,) * self.channels, std=(1.0,) * self.channels)
 
+    def fitted(self, fit: Fit | None, like: Preprocessing | None = None) -> Preprocessing:
+        """The same with another way to fit; where `fit` is None, fitted and filtered as `like` has it, if given."""
+        own = self if like is None else like
+        return dataclasses.replace(
+            self,
+            fit=own.fit if fit is None else fit,
+            resampling=own.resampling,
+            antialias=own.antialias,
+            crop_share=own.crop_share,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """A dictionary of JSON types; `Preprocessing.from_json` reads it back to an equal value."""
         fields = dataclasses.asdict(self)

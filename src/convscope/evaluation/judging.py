@@ -113,12 +113,12 @@ def _object(value: object) -> dict[str, Any]:
 
 
 def _prepared(model: Model, source: Source, **how: Any) -> ImageData:
-    """The data in the model's input size and channels, salvaged where the model's own were."""
+    """The data as the model wants its pictures: size, channels and fit; salvaged where the model's own were."""
     wanted = model.preprocessing
     salvage = _object(model.card.get("data")).get("salvage") is True
     if isinstance(source, ImageData):
-        return resized(source, wanted.size_px, wanted.channels)
-    return load_data(source, size_px=wanted.size_px, channels=wanted.channels, salvage=salvage, **how)
+        return resized(source, None, None, like=wanted)
+    return load_data(source, like=wanted, salvage=salvage, **how)
 
 
 def _report(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,14 +77,15 @@ def labels_for(model: Model, data: ImageData, split: Split) -> npt.NDArray[np.in
 
 
 def _held_out_again(data: ImageData, card: Mapping[str, Any]) -> ImageData:
-    """The data with the validation split that training took from them, where it did."""
+    """The data as training split them: with the validation images it held out, and no more than it learned from."""
     recipe = card.get("recipe")
-    held_out = (
-        isinstance(recipe, Mapping) and recipe.get("validation") == "hold_out" and recipe.get("hold_out")
-    )
-    if not held_out or data.validation is not None or not _is_own(data, card):
+    if not isinstance(recipe, Mapping) or not _is_own(data, card):
         return data
-    return data.hold_out(float(held_out), int(card["seed"]))
+    held_out, limit, seed = recipe.get("hold_out"), recipe.get("limit_per_class"), int(card["seed"])
+    if held_out and recipe.get("validation") == "hold_out" and data.validation is None:
+        with suppress(DataError):  # one image in every class: training could hold out none
+            data = data.hold_out(float(held_out), seed)
+    return data.limited(int(limit), seed) if limit else data
 
 
 def _every_image(data: ImageData, card: Mapping[str, Any]) -> Chosen:

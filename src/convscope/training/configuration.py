@@ -13,6 +13,7 @@ import torch
 
 from convscope import __version__
 from convscope.data.folder import MOST_UNREADABLE
+from convscope.data.preprocessing import Fit
 from convscope.engine.plan import Plan
 from convscope.errors import RunError
 from convscope.model_file import canonical_json
@@ -38,6 +39,7 @@ class DataSource:
     data_dir: str | None = None
     salvage: bool = False
     most_unreadable: float = MOST_UNREADABLE
+    fit: Fit | None = None
 
     def on_card(self) -> dict[str, Any]:
         """What a model's card says of its data."""
@@ -49,6 +51,7 @@ class DataSource:
         younger = {  # than the first files, which do not have them
             "salvage": (self.salvage, False),
             "most_unreadable": (self.most_unreadable, MOST_UNREADABLE),
+            "fit": (self.fit, None),
         }
         return {
             "name": self.name,

@@ -10,8 +10,6 @@ import copy
 import math
 import time
 
-import torch
-
 from convscope.engine.fast import fast
 from convscope.engine.optimizers import fast_optimizer
 from convscope.engine.plan import Plan
@@ -19,7 +17,8 @@ from convscope.engine.random import Draw
 from convscope.engine.scoring import measure
 from convscope.reference import Network
 from convscope.training.configuration import Configuration
-from convscope.training.material import Material, resident, scaler
+from convscope.training.feeding import Feed
+from convscope.training.material import Material, resident
 from convscope.training.optimizers import parameter_groups
 from convscope.training.recipes import Course
 
@@ -72,14 +71,16 @@ def _median_step_s(
     optimizer = fast_optimizer(
         recipe.optimizer.build(parameter_groups(scratch.named_parameters(), 0.0)), plan
     )
-    images, labels = (part[:batch_size] for part in resident(material.data.train, plan))
-    scale = scaler(material.data.preprocessing, plan)
-    network.set_draw(Draw(configuration.seed, 0, torch.arange(len(labels), device=plan.device)))
+    feed = Feed(material, recipe, configuration.seed, plan)
+    feed.begin(0)
+    turns = feed.turns[:batch_size]
+    network.set_draw(Draw(configuration.seed, 0, turns.number))
     times: list[float] = []
     while len(times) < 2 or (len(times) < MOST_STEPS and sum(times) < ENOUGH_S):
         began_at = time.perf_counter()
-        scores, extra = network.training_forward(scale(images))
-        loss = recipe.objective(scores, extra, labels.to(scores.device))
+        images, target = feed(turns)
+        scores, extra = network.training_forward(images)
+        loss = recipe.objective(scores, extra, target)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

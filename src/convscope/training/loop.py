@@ -17,15 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convscope.data.batches import chosen
 from convscope.engine.fast import fast
 from convscope.engine.optimizers import fast_optimizer
-from convscope.engine.random import Draw, order
+from convscope.engine.random import Draw
 from convscope.engine.scoring import measure
 from convscope.errors import DivergedError, Interrupted, RunError
 from convscope.model_file import Model, save_model
 from convscope.reference import Network
-from convscope.training.augmentation import Augmenter
 from convscope.training.averaging import Average
 from convscope.training.checkpoint import (
     NOT_AS_WRITTEN,
@@ -40,8 +38,9 @@ from convscope.training.checkpoint import (
 )
 from convscope.training.configuration import Configuration
 from convscope.training.events import EpochEnd, Finished, Saved, Step
+from convscope.training.feeding import Feed
 from convscope.training.folder import History, RunFolder
-from convscope.training.material import Material, copy_into, resident, scaler, weights_of
+from convscope.training.material import Material, copy_into, resident, weights_of
 from convscope.training.memory import is_out_of_memory, too_little
 from convscope.training.meter import Meter, Speedometer, Totals
 from convscope.training.optimizers import parameter_groups, set_rate
@@ -51,6 +50,7 @@ from convscope.training.result import card, result
 from convscope.training.stopwatch import Stopwatch
 from convscope.training.telling import Teller
 from convscope.training.thawing import Thaw
+from convscope.training.turns import Turns
 
 SAVE_EVERY_S = 30.0
 SHORT_S = 1.0
@@ -77,9 +77,7 @@ class Loop:
 
         self.module, self.fast = module, fast(module, self.plan).train()
         self.weights = dict(module.state_dict())  # the parameters and buffers themselves, by name
-        self.images, self.labels = resident(material.data.train, self.plan)
-        self.scale = scaler(self.preprocessing, self.plan)
-        self.augment = Augmenter(self.recipe.augmentation, configuration.seed, self.preprocessing)
+        self.feed = Feed(material, self.recipe, configuration.seed, self.plan)
         self.thaw = Thaw(self.recipe.thawing, module)
         own = self.thaw.rates(rates(module, self.recipe.rate_factors, self.recipe.whitening))
         groups = parameter_groups(module.named_parameters(), self.recipe.optimizer.weight_decay, own)
@@ -92,7 +90,6 @@ class Loop:
         self.state, self.watch = LoopState(), Stopwatch()
         self.speed = Speedometer(self.watch, 0, 0)
         self.log_every = max(1, min(STEPS_PER_LOG_LIMIT, course.steps // LOGS_PER_RUN))
-        self.order, self.order_epoch = torch.empty(0, dtype=torch.int64), -1
         self.began_at, self.wall_before_s = began_at, 0.0
         self.saved_at, self.save_now = time.perf_counter(), False
         self.finite_step = 0
@@ -196,17 +193,17 @@ class Loop:
             if self.is_over:
                 return
             self.watch.start()
-            index = self.next_batch()  # (B,)
-            images, labels = self.gather(index)  # (B, C, H, W), (B,)
-            self.fast.set_draw(Draw(self.configuration.seed, state.step, index))
+            turns = self.next_turns()  # B of them
+            images, target = self.feed(turns)  # (B, C, H, W)
+            self.fast.set_draw(Draw(self.configuration.seed, state.step, turns.number))
             scores, extra = self.fast.training_forward(images)  # (B, K)
-            loss = self.recipe.objective(scores, extra, labels)
+            loss = self.recipe.objective(scores, extra, target)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             set_rate(self.optimizer, self.rate_of(state.step), state.step / self.course.steps)
             self.optimizer.step()
             state.step += 1
-            self.meter.add(loss.detach(), scores.detach(), labels)
+            self.meter.add(loss.detach(), scores.detach(), target.labels)
             if self.average:
                 self.average.update(state.step, self.weights)
             self.log()
@@ -219,23 +216,16 @@ class Loop:
         """The learning rate of the step made after `step` steps."""
         return self.recipe.optimizer.rate * self.recipe.schedule.multiplier(step, self.course.steps)
 
-    def next_batch(self) -> Tensor:
-        """Which training images the step to come takes, (B,), on the device."""
+    def next_turns(self) -> Turns:
+        """Which training images have their turn in the step to come, on the device."""
         epoch, position = divmod(self.state.step, self.course.steps_per_epoch)
         if position == 0:
             self.meter.reset()
             self.state.logged, self.state.epoch_began_s = (0.0, 0.0, 0.0), self.watch.total_s
-        if self.order_epoch != epoch:
-            shuffled = order(self.configuration.seed, epoch, self.course.images)
-            self.order, self.order_epoch = shuffled.to(self.plan.device), epoch
+        if self.feed.epoch != epoch:
+            self.feed.begin(epoch)
             self.thaw.at(epoch * self.course.steps_per_epoch / self.course.steps)
-        return self.order[self.course.batch_at(position)]
-
-    def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """The images of a batch as float32 (B, C, H, W) and its labels (B,), on the device."""
-        pixels = chosen(self.images, index.to(self.images.device)).to(self.plan.device)
-        pixels = self.augment(pixels, self.state.step // self.course.steps_per_epoch, index)
-        return self.scale(pixels), self.labels[index]
+        return self.feed.turns[self.course.batch_at(position)]
 
     def log(self) -> None:
         """Tell a `Step`: at fixed steps for the history, and by the clock for those who watch."""

@@ -17,7 +17,7 @@ from convscope.data.mapped import as_tensor
 from convscope.data.preprocessing import Preprocessing
 from convscope.engine.plan import Plan
 from convscope.engine.random import key, order
-from convscope.errors import RecipeError, ShapeError
+from convscope.errors import DataError, RecipeError, ShapeError
 from convscope.net import Net
 from convscope.reference import Network
 from convscope.training.initialisation import initialise, set_identities
@@ -60,9 +60,9 @@ def make_material(data: ImageData, recipe: Recipe, seed: int) -> Material:
     if recipe.augmentation:
         recipe.augmentation.require_fits(data.input_shape)
     if recipe.validation == "test" and data.test is not None:
+        data = prepared_splits(data, replace(recipe, hold_out=0.0), seed)
         return Material(data, "test", (*data.notes, _NOTEBOOK))
-    if data.validation is None and recipe.hold_out > 0:
-        data = data.hold_out(recipe.hold_out, seed)
+    data = prepared_splits(data, recipe, seed)
     if data.validation is None and recipe.early_stopping:
         raise RecipeError(
             "early stopping without a validation split",
@@ -70,6 +70,20 @@ def make_material(data: ImageData, recipe: Recipe, seed: int) -> Material:
             "Set hold_out above 0, or early_stopping=None",
         )
     return Material(data, "validation" if data.validation is not None else None, data.notes)
+
+
+def prepared_splits(data: ImageData, recipe: Recipe, seed: int) -> ImageData:
+    """The data with a validation split, where one can be held out, and then no more training images than wanted.
+
+    What is held out does not depend on the limit, so that runs with different limits are validated on the same images.
+    """
+    if data.validation is None and recipe.hold_out > 0:
+        try:
+            data = data.hold_out(recipe.hold_out, seed)
+        except DataError as error:
+            note = f"Nothing is held out for validation: {error.received}."
+            data = replace(data, notes=(*data.notes, note))
+    return data.limited(recipe.limit_per_class, seed) if recipe.limit_per_class else data
 
 
 def bound_net(net: Net, data: ImageData) -> Net:

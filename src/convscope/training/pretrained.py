@@ -13,6 +13,7 @@ from pathlib import Path
 
 from convscope.data import datasets
 from convscope.data.image_data import ImageData
+from convscope.data.preprocessing import Preprocessing
 from convscope.errors import RunError, did_you_mean
 from convscope.model_file import FILE_NAME, load_model
 from convscope.nets import weights
@@ -58,6 +59,11 @@ def photo_size(
     return PHOTO_PX if is_folder and size_px is None else size_px
 
 
+def like(kind: str | None) -> Preprocessing | None:
+    """How a model's own pictures are made; None for published weights, whose pictures may be made in any way."""
+    return load_model(kind).preprocessing if kind and _is_model(kind) else None
+
+
 def channels(kind: str | None) -> int | None:
     """The channels to bring pictures to: a model's own, where it has 1 or 3; None leaves them."""
     wanted = load_model(kind).preprocessing.channels if kind and _is_model(kind) else None
@@ -66,9 +72,10 @@ def channels(kind: str | None) -> int | None:
 
 def scaled(data: ImageData, kind: str, net_label: str) -> ImageData:
     """The data with the mean and deviation the weights were trained with."""
-    if _is_model(kind):
-        return replace(data, preprocessing=load_model(kind).preprocessing)
     own = data.preprocessing
+    if _is_model(kind):
+        trained = load_model(kind).preprocessing
+        return replace(data, preprocessing=replace(own, mean=trained.mean, std=trained.std))
     published = weights.preprocessing(net_label, own.channels, own.size_px)
     return replace(data, preprocessing=replace(own, mean=published.mean, std=published.std))
 

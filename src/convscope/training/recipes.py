@@ -22,7 +22,7 @@ from convscope.errors import RecipeError, did_you_mean
 from convscope.training.augmentation import Augmentation
 from convscope.training.averaging import Averaging, Lookahead
 from convscope.training.initialisation import POLICIES
-from convscope.training.objective import LOSSES, objective
+from convscope.training.objective import LOSSES, Target, objective
 from convscope.training.optimizers import OPTIMIZERS, SGD, Adadelta, Adam, Muon, Optimizer
 from convscope.training.rates import RateFactors
 from convscope.training.schedules import SCHEDULES, Constant, OneCycle, Schedule
@@ -39,6 +39,7 @@ from convscope.training.settings import (
 )
 from convscope.training.stopping import EarlyStopping
 from convscope.training.thawing import Thawing
+from convscope.training.turns import BALANCES
 from convscope.training.whitening import Whitening
 
 if TYPE_CHECKING:
@@ -68,6 +69,10 @@ class Recipe(Setting):
         validation: "hold_out" (the data's validation split, else a part of the training split) or "test".
         hold_out: the fraction of the training split held out where the data brings no validation split; 0 for none.
         evaluations: evaluate at about so many epoch ends, evenly; None for every epoch. The last is always evaluated.
+        limit_per_class: at most so many training images of each class, after the holding out; None for all.
+        balance: what is done about classes of unequal size: "none"; "weights", an image counts in the loss as much as
+            its class is rare; or "sampler", every class has equally many turns in an epoch of as many turns as there
+            are images.
         augmentation: what happens to the training images, or None.
         identity_filters: whether the 3×3 convolutions start by handing on their maps; see `set_identities`.
         whitening: the first convolution made from the training images and frozen, or None.
@@ -104,7 +109,11 @@ class Recipe(Setting):
     thawing: Thawing | None = None
     net: str | None = None
     data: str | None = None
+    limit_per_class: int | None = None
+    balance: str = "none"
     added: ClassVar[tuple[str, ...]] = (
+        "limit_per_class",
+        "balance",
         "augmentation",
         "identity_filters",
         "whitening",
@@ -125,6 +134,7 @@ class Recipe(Setting):
         found += self._loss_problems()
         found += one_of("scaling", self.scaling, ("standard", "unscaled"))
         found += one_of("validation", self.validation, ("hold_out", "test"))
+        found += one_of("balance", self.balance, BALANCES) + _limit_problems(self.limit_per_class)
         found += whole("evaluations", self.evaluations) if self.evaluations is not None else []
         found += one_of("views", self.views, VIEWS) + number("head_gain", self.head_gain, ABOVE_ZERO)
         return found + self._stopping_problems()
@@ -132,6 +142,14 @@ class Recipe(Setting):
     def _loss_problems(self) -> list[Problem]:
         if self.loss == "map" and self.label_smoothing:
             return [Problem("label smoothing with loss='map'", "one of the two", "Set label_smoothing=0")]
+        if self.loss == "map" and self.augmentation and self.augmentation.is_mixed:
+            return [
+                Problem(
+                    f"mixed images with the recipe {self.name}, whose loss 'map' knows one class an image",
+                    "the loss 'cross_entropy'",
+                    "Leave mixup and cutmix out, or take another recipe",
+                )
+            ]
         return []
 
     def _stopping_problems(self) -> list[Problem]:
@@ -152,13 +170,21 @@ class Recipe(Setting):
         steps: int | None = None,
         batch_size: int | None = None,
         rate: float | None = None,
+        hold_out: float | None = None,
+        limit_per_class: int | None = None,
+        balance: str | None = None,
     ) -> Recipe:
         """The same recipe with the values given; a length in epochs replaces one in steps, and the other way round.
 
         Raises:
             RecipeError: naming every value that is not possible.
         """
-        refuse(_adjustment_problems(epochs, steps, batch_size, rate))
+        refuse(
+            _adjustment_problems(epochs, steps, batch_size, rate)
+            + self._hold_out_problems(hold_out)
+            + _limit_problems(limit_per_class)
+            + (one_of("balance", balance, BALANCES) if balance is not None else [])
+        )
         length = (epochs, steps) if epochs or steps else (self.epochs, self.steps)
         return dataclasses.replace(
             self,
@@ -166,12 +192,30 @@ class Recipe(Setting):
             epochs=length[0],
             steps=length[1],
             batch_size=batch_size or self.batch_size,
+            hold_out=self.hold_out if hold_out is None else hold_out,
+            limit_per_class=limit_per_class or self.limit_per_class,
+            balance=balance or self.balance,
         )
 
-    def objective(self, scores: Tensor, extra: Iterable[tuple[float, Tensor]], labels: Tensor) -> Tensor:
+    def _hold_out_problems(self, hold_out: float | None) -> list[Problem]:
+        if hold_out is None:
+            return []
+        if self.validation == "test":
+            return [
+                Problem(
+                    f"a share of {hold_out!r} held out with the recipe {self.name}, which validates on the test split",
+                    "a recipe that holds images out",
+                    "Leave the share out, or try --recipe fast",
+                )
+            ]
+        return number("held-out share", hold_out, BELOW_ONE, "Try --holdout 0.2, or 0 for none")
+
+    def objective(
+        self, scores: Tensor, extra: Iterable[tuple[float, Tensor]], target: Tensor | Target
+    ) -> Tensor:
         """What its training makes small; see `objective.objective`."""
         return objective(
-            scores, extra, labels, self.label_smoothing, loss=self.loss, map_constant=self.map_constant
+            scores, extra, target, self.label_smoothing, loss=self.loss, map_constant=self.map_constant
         )
 
     @classmethod
@@ -311,6 +355,11 @@ def _length_problems(epochs: int | None, steps: int | None) -> list[Problem]:
         )
         found.append(problem)
     return found
+
+
+def _limit_problems(limit: int | None) -> list[Problem]:
+    fix = "Try --limit-per-class 50, or leave it out to use all"
+    return whole("images of each class", limit, fix=fix) if limit is not None else []
 
 
 def _adjustment_problems(

@@ -20,6 +20,7 @@ from convscope import nets
 from convscope.data import load_data, sets
 from convscope.data.folder import MOST_UNREADABLE
 from convscope.data.image_data import ImageData
+from convscope.data.preprocessing import Fit
 from convscope.data.watching import Watch
 from convscope.engine.kernels import library
 from convscope.engine.plan import Plan, make_plan, require_deterministic_products
@@ -28,6 +29,8 @@ from convscope.errors import ModelFileError, OutOfMemoryError, RunError
 from convscope.model_file import read_card
 from convscope.net import Net
 from convscope.training import pretrained, recipes
+from convscope.training.augmentation import Augmentation
+from convscope.training.augmentation_text import described
 from convscope.training.checkpoint import Checkpoint
 from convscope.training.configuration import Configuration, DataSource, versions
 from convscope.training.estimate import estimated_s
@@ -42,13 +45,13 @@ from convscope.training.material import (
     require_batch_for_norms,
 )
 from convscope.training.memory import enough_memory
+from convscope.training.preparation import Preparation, Size, sentences, usual_augmentation
 from convscope.training.recipes import Course, Recipe
 from convscope.training.result import FIELDS, Run
 from convscope.training.settings import refuse, whole
 from convscope.training.telling import Teller
 
 Data = ImageData | str | os.PathLike[str]
-Size = int | tuple[int, int]
 
 
 def train(
@@ -71,6 +74,11 @@ def train(
     size_px: Size | None = None,
     salvage: bool | None = None,
     most_unreadable: float | None = None,
+    fit: Fit | None = None,
+    augment: str | Augmentation | None = None,
+    balance: str | None = None,
+    hold_out: float | None = None,
+    limit_per_class: int | None = None,
     weights: str | None = None,
     auto_batch: bool = False,
     deterministic: bool = False,
@@ -93,9 +101,14 @@ def train(
         overwrite: replace the run in `out`.
         device: "auto", "cpu", "cuda" …
         precision: "auto" takes bfloat16 where a short trial finds it clearly faster; "float32"; "bfloat16".
-        data_dir, offline, size_px: handed on to `load_data`.
+        data_dir, offline, size_px, fit: handed on to `load_data`.
         salvage: read what damaged picture files still hold; None for no.
         most_unreadable: a larger share of picture files that cannot be read stops the run; None for 0.5.
+        augment: what happens to training images: words (see `augmentation_text`) or an Augmentation; None for the
+            recipe's, or for pictures of the user's own and no named recipe "photos", and "light" where all are gray.
+        balance: "none", "weights" or "sampler"; None for the recipe's, which is none.
+        hold_out: the share of training images to validate on, where the data bring no validation split.
+        limit_per_class: at most so many training images of each class.
         weights: "imagenet" starts from published weights, for the nets in `nets.weights.names()`; a model file or run
             folder of the same net starts from those.
         auto_batch: where the memory is not enough, halve the batch until it is.
@@ -120,7 +133,7 @@ def train(
         precision,
         data_dir,
         offline,
-        size_px,
+        Preparation(size_px, fit, augment, hold_out, limit_per_class, balance),
         salvage,
         most_unreadable,
         weights,
@@ -157,7 +170,7 @@ class Asked:
     precision: str
     data_dir: str | os.PathLike[str] | None
     offline: bool
-    size_px: Size | None
+    preparation: Preparation
     salvage: bool | None
     most_unreadable: float | None
     weights: str | None
@@ -173,9 +186,19 @@ class Asked:
 
     def adjusted(self, recipe: Recipe) -> Recipe:
         """The recipe with the values given."""
-        return recipe.adjusted(
-            epochs=self.epochs, steps=self.steps, batch_size=self.batch_size, rate=self.rate
+        return self.preparation.adjusted(
+            recipe.adjusted(epochs=self.epochs, steps=self.steps, batch_size=self.batch_size, rate=self.rate)
         )
+
+    @property
+    def are_pictures(self) -> bool:
+        """Whether the data are the user's own pictures, and no data set or arrays."""
+        return isinstance(self.data, str | os.PathLike) and self.data not in sets.BY_NAME
+
+    def augmented(self, recipe: Recipe, data: ImageData) -> Recipe:
+        """The recipe with the augmentation wanted for these images."""
+        usual = usual_augmentation(data.input_shape) if self.are_pictures and self.recipe is None else None
+        return self.preparation.augmented(recipe, data.input_shape, usual)
 
 
 # ---- a new run ------------------------------------------------------------------------------------------------------
@@ -190,18 +213,23 @@ def _begin(asked: Asked, overwrite: bool, teller: Teller, began_at: float) -> Ru
         _folder(asked.out).require_free(overwrite)
     if asked.weights is not None:
         pretrained.prepare(asked.weights, label, offline=asked.offline, say=teller.note)
-        asked = replace(asked, size_px=pretrained.photo_size(asked.weights, asked.data, asked.size_px))
+        given = asked.preparation
+        size_px = pretrained.photo_size(asked.weights, asked.data, given.size_px)
+        asked = replace(asked, preparation=replace(given, size_px=size_px))
     watch = _watch(asked.data)
     data = load_data(
         asked.data,
         data_dir=asked.data_dir,
         offline=asked.offline,
-        size_px=asked.size_px,
+        size_px=asked.preparation.size_px,
         channels=pretrained.channels(asked.weights),
         salvage=bool(asked.salvage),
         most_unreadable=MOST_UNREADABLE if asked.most_unreadable is None else asked.most_unreadable,
+        fit=asked.preparation.fit,
+        like=pretrained.like(asked.weights),
         progress=teller.note,
     )
+    recipe = asked.augmented(recipe, data)
     if asked.weights is not None:
         data = pretrained.scaled(data, asked.weights, label)
     net = bound_net(net, data)
@@ -341,12 +369,15 @@ def _fitting(recipe: Recipe, asked: Asked, images: int, teller: Teller) -> Recip
 
 def _source(asked: Asked, data: ImageData) -> DataSource:
     """How to find the data again: a name, or a folder's full path; data from Python cannot be found again."""
-    size = (asked.size_px, asked.size_px) if isinstance(asked.size_px, int) else asked.size_px
+    size_px = asked.preparation.size_px
+    size = (size_px, size_px) if isinstance(size_px, int) else size_px
     where = None if isinstance(asked.data, ImageData) else _lasting(asked.data, data)
     data_dir = str(Path(asked.data_dir).expanduser().resolve()) if asked.data_dir is not None else None
+    made = data.preprocessing.fit
+    fit = asked.preparation.fit or (made if made != "squash" else None)
     most = MOST_UNREADABLE if asked.most_unreadable is None else asked.most_unreadable
     return DataSource(
-        data.name, where, data.digest, len(data.class_names), size, data_dir, bool(asked.salvage), most
+        data.name, where, data.digest, len(data.class_names), size, data_dir, bool(asked.salvage), most, fit
     )
 
 
@@ -440,12 +471,20 @@ def _require_agreement(asked: Asked, run: Configuration, folder: RunFolder) -> N
         "steps": asked.steps,
         "batch size": asked.batch_size,
         "rate": asked.rate,
+        "fit": asked.preparation.fit,
+        "balance": asked.preparation.balance,
+        "held-out share": asked.preparation.hold_out,
+        "limit per class": asked.preparation.limit_per_class,
     }
     stored = {
         "epochs": recipe.epochs,
         "steps": recipe.steps,
         "batch size": recipe.batch_size,
         "rate": recipe.optimizer.rate,
+        "fit": run.data.fit or "squash",
+        "balance": recipe.balance,
+        "held-out share": recipe.hold_out,
+        "limit per class": recipe.limit_per_class,
         "seed": run.seed,
         "device": run.plan.device,
         "precision": run.plan.precision,
@@ -505,10 +544,12 @@ def _material_again(asked: Asked, run: Configuration, folder: RunFolder, teller:
         run.data.source if asked.data is None else asked.data,
         data_dir=run.data.data_dir if asked.data_dir is None else asked.data_dir,
         offline=asked.offline,
-        size_px=run.data.size_px if asked.size_px is None else asked.size_px,
+        size_px=run.data.size_px if asked.preparation.size_px is None else asked.preparation.size_px,
         channels=pretrained.channels(run.weights),
         salvage=run.data.salvage,
         most_unreadable=run.data.most_unreadable,
+        fit=run.data.fit,
+        like=pretrained.like(run.weights),
         progress=teller.note,
     )
     if data.digest != run.data.digest:
@@ -518,6 +559,10 @@ def _material_again(asked: Asked, run: Configuration, folder: RunFolder, teller:
             f"{run.data.name} with digest {run.data.digest[:16]}",
             f"{data.name} with digest {data.digest[:16]}",
         )
+    wanted = asked.preparation.augmented(run.recipe, data.input_shape, None)
+    if wanted != run.recipe:
+        stored, given = (described(each.augmentation) or "none" for each in (run.recipe, wanted))
+        raise _conflict(folder, "augmentation", stored, given)
     if run.weights:
         data = pretrained.scaled(data, run.weights, run.net_label)
     return make_material(data, run.recipe, run.seed)
@@ -552,7 +597,9 @@ def _prepared(
     loop = Loop(configuration, material, module, course, folder, teller, began_at)
     if checkpoint:
         loop.restore(checkpoint)
-    for note in material.notes:
+    are_pictures = configuration.data.source is not None and configuration.data.source not in sets.BY_NAME
+    told = sentences(configuration.recipe, material.data.preprocessing, are_pictures)
+    for note in (*material.notes, *told):
         teller.note(note)
     teller(_started(configuration, material, course, folder, step if checkpoint else None, seconds))
     return loop
