@@ -18,6 +18,7 @@ NET = "maxpool(4), flatten, dense(classes)"
 FIELDS = [
     "run", "model", "net", "data", "recipe", "seed", "device", "precision", "epochs", "steps", "resumed_from_step",
     "train_s", "wall_s", "images_per_s", "validation_accuracy", "test_loss", "test_accuracy",
+    "validation_balanced_accuracy", "test_balanced_accuracy",
 ]  # fmt: skip
 
 

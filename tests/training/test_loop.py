@@ -31,7 +31,7 @@ from convscope.training.telling import Teller
 
 FIELDS = ["run", "model", "net", "data", "recipe", "seed", "device", "precision", "epochs", "steps",
           "resumed_from_step", "train_s", "wall_s", "images_per_s", "validation_accuracy", "test_loss",
-          "test_accuracy"]  # fmt: skip
+          "test_accuracy", "validation_balanced_accuracy", "test_balanced_accuracy"]  # fmt: skip
 
 
 def test_a_run_learns_and_leaves_its_files(run_train: Any) -> None:

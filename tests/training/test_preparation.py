@@ -200,6 +200,24 @@ def test_a_class_of_one_image_is_learned_and_one_image_each_holds_nothing_out(ru
     )
 
 
+# ---- judged ----------------------------------------------------------------------------------------------------------
+
+
+def test_unequal_classes_are_judged_by_their_mean_too(run_train: Any, data: ImageData) -> None:
+    run = run_train(data=skewed(), steps=6)
+    report = evaluate(run.folder, skewed())
+    recalls = [score.recall for score in report.per_class]
+    assert report.balanced_accuracy == pytest.approx(sum(recalls) / 3)
+    assert report.balanced_accuracy != report.accuracy
+    assert report.to_json()["balanced_accuracy"] == run.result["test_balanced_accuracy"]
+    assert report.balanced_accuracy == run.result["test_balanced_accuracy"]
+    line = f"balanced  {report.balanced_accuracy:.4f}   mean recall of the classes, which are unequal: 20 of '0', 5 of"
+    assert line in report.render()
+    equal = evaluate(run.folder, data)
+    assert equal.balanced_accuracy is None
+    assert "balanced" not in equal.render()
+
+
 # ---- a whole run -----------------------------------------------------------------------------------------------------
 
 

@@ -159,6 +159,11 @@ def result_text(result: dict[str, Any], origin: str | None) -> str:
     for split in ("validation", "test"):
         if result[f"{split}_accuracy"] is not None:
             lines.append(f"{split + ' accuracy':<20}{result[f'{split}_accuracy']:.4f}")
+        if result[f"{split}_balanced_accuracy"] is not None:
+            balanced = result[f"{split}_balanced_accuracy"]
+            lines.append(
+                f"{'  balanced':<20}{balanced:.4f} (mean over the classes, which are of unequal size)"
+            )
     if result["test_loss"] is not None:
         lines.append(f"{'test loss':<20}{result['test_loss']:.4f}")
     lines += [

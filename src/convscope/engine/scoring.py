@@ -26,17 +26,20 @@ if TYPE_CHECKING:
 Pixels = Tensor | npt.NDArray[np.uint8]
 
 LARGEST_MAPS_BYTES = 8 << 20
+SKEWED = 2.0
+"""Classes are of unequal size where the largest has at least so many times the images of the smallest."""
 FEWEST_AT_ONCE = 8  # below that, reading the weights costs more than the caches save
 
 
 @dataclass(frozen=True, eq=False)
 class Scoring:
-    """Scores (N, K) float32 on the CPU; mean cross-entropy; how many of n were right."""
+    """Scores (N, K) float32 on the CPU; mean cross-entropy; how many of n were right; `balanced_accuracy`."""
 
     scores: Tensor
     loss: float
     correct: int
     n: int
+    balanced_accuracy: float | None = None
 
     @property
     def accuracy(self) -> float:
@@ -56,7 +59,26 @@ def measure(
     truth = torch.as_tensor(labels)
     loss = F.cross_entropy(scores.double(), truth.cpu()).item()
     correct = int((scores.argmax(1) == truth.cpu()).sum())
-    return Scoring(scores, loss, correct, len(scores))
+    return Scoring(scores, loss, correct, len(scores), balanced_accuracy(scores.argmax(1), truth.cpu()))
+
+
+def balanced_accuracy(predicted: Tensor, labels: Tensor) -> float | None:
+    """The mean over the classes of the share that was right, in [0, 1]; None where the classes are of about equal size,
+    for then it says what the accuracy says.
+
+    Args:
+        predicted: (N,), int64.
+        labels: (N,), int64, likewise on the CPU. Classes without an image do not count.
+
+    >>> balanced_accuracy(torch.tensor([0, 0, 0, 0]), torch.tensor([0, 0, 0, 1]))
+    0.5
+    """
+    counts = torch.bincount(labels)
+    right = torch.bincount(labels[predicted == labels], minlength=len(counts))
+    present = counts > 0
+    if int(counts.max()) < SKEWED * int(counts[present].min()):
+        return None
+    return float((right[present].double() / counts[present]).mean())
 
 
 def score(module: nn.Module, images: Pixels, preprocessing: Preprocessing, plan: Plan) -> Tensor:

@@ -148,4 +148,5 @@ def _report(
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
         worst=worst_mistakes(probabilities, labels, class_names),
         notes=chosen.notes,
+        balanced_accuracy=scoring.balanced_accuracy,
     )

@@ -44,7 +44,8 @@ class Report:
     """What a model does on a split it was not trained on.
 
     `accuracy_interval` is the 95 % Wilson interval; `confusion[i][j]` counts images of class i (row = true class)
-    that were called class j; `loss` is the mean cross-entropy in nats; fractions are in [0, 1].
+    that were called class j; `loss` is the mean cross-entropy in nats; fractions are in [0, 1]. `balanced_accuracy` is
+    the mean recall of the classes that have images, None where they are of about equal size (less than 2 to 1).
     """
 
     model: str
@@ -61,6 +62,7 @@ class Report:
     confusion: tuple[tuple[int, ...], ...]
     worst: tuple[Mistake, ...] = ()
     notes: tuple[str, ...] = ()
+    balanced_accuracy: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and strings."""

@@ -25,9 +25,21 @@ def _totals(report: Report) -> list[str]:
         f"{report.model} on the {report.split} split of {report.origin}",
         f"accuracy  {report.accuracy:.4f}   {report.correct:,} of {report.n:,} right;"
         f" 95 % interval {low:.4f} to {high:.4f}",
+        *_balanced(report),
         f"loss      {report.loss:.4f}",
         *report.notes,
     ]
+
+
+def _balanced(report: Report) -> Iterator[str]:
+    """The mean over the classes, where they are of unequal size."""
+    if report.balanced_accuracy is not None:
+        counts = sorted((score.n, score.label) for score in report.per_class if score.n)
+        (least, rare), (most, common) = counts[0], counts[-1]
+        yield (
+            f"balanced  {report.balanced_accuracy:.4f}   mean recall of the classes, which are unequal:"
+            f" {most:,} of {common!r}, {least:,} of {rare!r}"
+        )
 
 
 def _classes(scores: Sequence[ClassScore]) -> list[str]:

@@ -20,6 +20,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from convscope.engine.scoring import Scoring
 from convscope.errors import ConvscopeError, RunError
 from convscope.model_file import read_container, write_container
 
@@ -36,6 +37,12 @@ class Validated:
     step: int
     loss: float
     accuracy: float
+    balanced_accuracy: float | None = None
+
+    @classmethod
+    def of(cls, step: int, scoring: Scoring) -> Validated:
+        """What was measured."""
+        return cls(step, scoring.loss, scoring.accuracy, scoring.balanced_accuracy)
 
 
 @dataclass

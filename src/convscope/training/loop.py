@@ -290,7 +290,7 @@ class Loop:
             scoring = measure(self.fast, images, labels, self.preprocessing, self.plan)
         if not math.isfinite(scoring.loss):
             raise self.diverged("the validation loss")
-        return Validated(self.state.step, scoring.loss, scoring.correct / scoring.n)
+        return Validated.of(self.state.step, scoring)
 
     def consider(self, validated: Validated) -> None:
         """Early stopping: keep the weights if they are the best so far, else lose patience."""
@@ -454,7 +454,7 @@ class Loop:
             return None
         images, labels = resident(self.material.data.test, self.plan)
         scoring = measure(self.fast, images, labels, self.preprocessing, self.plan)
-        return Validated(self.state.step, scoring.loss, scoring.correct / scoring.n)
+        return Validated.of(self.state.step, scoring)
 
     @property
     def wall_s(self) -> float:

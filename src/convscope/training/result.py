@@ -51,6 +51,8 @@ FIELDS = (
     "validation_accuracy",
     "test_loss",
     "test_accuracy",
+    "validation_balanced_accuracy",
+    "test_balanced_accuracy",
 )
 
 
@@ -86,6 +88,8 @@ def result(
         "validation_accuracy": validated.accuracy if validated else None,
         "test_loss": test.loss if test else None,
         "test_accuracy": test.accuracy if test else None,
+        "validation_balanced_accuracy": validated.balanced_accuracy if validated else None,
+        "test_balanced_accuracy": test.balanced_accuracy if test else None,
     }
 
 

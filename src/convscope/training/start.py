@@ -437,7 +437,7 @@ def _finished(folder: RunFolder, result: dict[str, Any], teller: Teller) -> Run:
     teller.note(f"The run in {folder.path} is finished ({result['steps']:,} steps); nothing was changed.")
     # The folder may have moved since.
     stored = {**result, "run": str(folder.path), "model": str(folder.model)}
-    return Run(folder.path, {name: stored[name] for name in FIELDS}, tuple(teller.notes))
+    return Run(folder.path, {name: stored.get(name) for name in FIELDS}, tuple(teller.notes))
 
 
 def _note_versions(run: Configuration, teller: Teller) -> None:

@@ -11,7 +11,8 @@ from convscope.data.class_folders import enumerated
 if TYPE_CHECKING:
     from convscope.data.checking.report import DataReport
 
-MOST_IMBALANCE = 3
+MOST_IMBALANCE = 2
+"""From here on the balanced accuracy is reported, too."""
 FEWEST_PICTURES = 20
 
 
@@ -51,7 +52,7 @@ def _classes(report: DataReport) -> Iterator[str]:
         most, least = max(trained, key=trained.__getitem__), min(trained, key=trained.__getitem__)
         yield (
             f"Classes are of unequal size: {most!r} has {trained[most]:,} training pictures,"
-            f" {least!r} {trained[least]:,}."
+            f" {least!r} {trained[least]:,}. train --balance weights (or sampler) makes them count the same."
         )
     few = [f"{name!r} ({count})" for name, count in trained.items() if count < FEWEST_PICTURES]
     if few:

@@ -87,7 +87,8 @@ def _leak_lines(report: DataReport) -> Iterator[str]:
     for split in report.split_names[1:]:
         count = sum(leak.item.split == split for leak in report.leakage)
         if count:
-            yield f"Leakage: {count:,} of {report.splits[split]:,} pictures in {split} are in an earlier split too."
+            total, verb = report.splits[split], "is" if count == 1 else "are"
+            yield f"Leakage: {count:,} of {total:,} pictures in {split} {verb} in an earlier split too."
 
 
 def _warning_lines(report: DataReport) -> Iterator[str]:
