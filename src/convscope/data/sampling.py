@@ -53,7 +53,7 @@ def first_of_each(labels: Labels, most: int, seed: int) -> Labels:
     """Positions of up to `most` images of every class, ascending; those for a smaller number are among them.
 
     >>> [int(i) for i in first_of_each(np.array([0, 0, 0, 0, 1, 1]), 2, seed=0)]
-    [0, 1, 4, 5]
+    [1, 2, 4, 5]
     """
     rank = np.argsort(_hashes(len(labels), seed), kind="stable")
     chosen = [rank[labels[rank] == label][:most] for label in np.unique(labels)]

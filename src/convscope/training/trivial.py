@@ -55,6 +55,11 @@ class Trivial:
         change, sign = chance.below(len(CHANGES), "trivial")[:, 0], chance.below(2, "trivial sign")[:, 0]
         return cls(change, chance.share("trivial strength")[:, 0], (2 * sign - 1).float())
 
+    @property
+    def is_moved(self) -> Tensor:
+        """Which images it does something to places of, (B,), bool."""
+        return self.change >= CHANGES.index("shear x")
+
     def warp(self, height: int, width: int) -> Warp:
         """What it does to places."""
         zero = torch.zeros_like(self.strength)

@@ -57,7 +57,7 @@ class Warp:
             y0=self.yx * first.x0 + self.yy * first.y0 + self.y0,
         )
 
-    def __getitem__(self, part: slice) -> Warp:
+    def __getitem__(self, part: slice | Tensor) -> Warp:
         return Warp(*(field[part] for field in (self.xx, self.xy, self.yx, self.yy, self.x0, self.y0)))
 
     def places(self, height: int, width: int) -> Tensor:

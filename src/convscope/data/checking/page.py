@@ -95,12 +95,14 @@ def _warnings(lines: Sequence[str]) -> str:
 def _classes(report: DataReport) -> str:
     most = max((max(counts.values()) for counts in report.counts.values()), default=1) or 1
     head = "".join(f"<th class='number'>{escape(split)}</th>" for split in report.split_names)
-    rows = [f"<tr><th>class</th>{head}<th></th></tr>"]
+    rows = [f"<tr><th>class</th>{head}<th class='bars'></th></tr>"]
     for name, counts in report.counts.items():
         numbers = "".join(f"<td class='number'>{counts[split]:,}</td>" for split in report.split_names)
-        bar = f"<div class='bar' style='width:{300 * counts['train'] / most:.0f}px'></div>"
-        rows.append(f"<tr><td class='path'>{escape(_readable(name))}</td>{numbers}<td>{bar}</td></tr>")
-    return f"<table>{''.join(rows)}</table>"
+        bar = f"<div class='bar' style='width:{100 * counts['train'] / most:.0f}%'></div>"
+        rows.append(
+            f"<tr><td class='path'>{escape(_readable(name))}</td>{numbers}<td class='bars'>{bar}</td></tr>"
+        )
+    return f"<table class='classes'>{''.join(rows)}</table>"
 
 
 def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
