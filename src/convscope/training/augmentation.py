@@ -177,7 +177,7 @@ class Augmenter:
     # ---- places -----------------------------------------------------------------------------------------------------
 
     def _moved(self, images: Tensor, chance: Chance, trivial: Trivial | None) -> Tensor:
-        """Copied where each pixel of the result is one of the image; sampled, which takes ten times longer, elsewhere."""
+        """Copied where each pixel of the result is one of the image; elsewhere sampled, which is ten times as slow."""
         assert self.setting is not None
         if self.setting.is_sampled:
             return warped(images, self._warp(images, chance, trivial))
