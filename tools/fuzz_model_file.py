@@ -134,6 +134,8 @@ class Worker:
         self.seed, self.path, self.load = seed, folder / "m.safetensors", load_model
         self.samples = samples()
         self.events: list[str] = []
+        self.status = os.open("/proc/self/status", os.O_RDONLY)
+        self.peak = os.open("/proc/self/clear_refs", os.O_WRONLY)
         importlib.import_module("convscope.nets.timm_features")
         for content in self.samples:  # whatever is imported late is imported now
             self.path.write_bytes(content)
@@ -191,8 +193,8 @@ class Worker:
         """What came of the file at hand, the seconds, and by how much memory grew at its peak."""
         from convscope.errors import ModelFileError
 
-        Path("/proc/self/clear_refs").write_text("5")  # the peak is now
-        before, began_at, outcome = _memory("VmRSS"), time.process_time(), "read"
+        os.pwrite(self.peak, b"5", 0)  # the peak is now
+        before, began_at, outcome = self.memory(b"VmRSS:"), time.process_time(), "read"
         self.events, self.listening = [], True
         try:
             self.load(self.path)
@@ -201,7 +203,12 @@ class Worker:
         except BaseException as error:
             outcome = f"{type(error).__name__}: {error!s:.300}"
         self.listening = False
-        return outcome, time.process_time() - began_at, _memory("VmHWM") - before
+        return outcome, time.process_time() - began_at, self.memory(b"VmHWM:") - before
+
+    def memory(self, name: bytes) -> int:
+        """A line of /proc/self/status, in bytes."""
+        status = os.pread(self.status, 8192, 0)
+        return int(status[status.index(name) + len(name) :].split(None, 1)[0]) * 1024
 
     def problem(self, outcome: str, seconds: float, grown: int, size: int) -> str:
         """What is wrong with that, or the empty string."""
@@ -214,12 +221,6 @@ class Worker:
         if grown > MEMORY_BYTES + FILE_MULTIPLE * size:
             return f"took {grown:,} bytes for a file of {size:,}"
         return ""
-
-
-def _memory(name: str) -> int:
-    """A line of /proc/self/status, in bytes."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split(f"{name}:", 1)[1].split(None, 1)[0]) * 1024
 
 
 # ---- all of them ----------------------------------------------------------------------------------------------------

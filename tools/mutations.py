@@ -9,6 +9,8 @@ as an attacker would: the digest in a file keeps accidents out, not malice.
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
 import random
 import re
@@ -59,6 +61,7 @@ class Parts:
     data: bytes
 
     @classmethod
+    @functools.cache
     def of(cls, content: bytes) -> Parts:
         """A good file's parts."""
         (length,) = struct.unpack("<Q", content[:8])
@@ -202,9 +205,9 @@ def _change_entry(header: dict[str, Any], numbers: random.Random) -> None:
             header.pop(name)
         )
     elif kind == "odd":
-        header[name] = numbers.choice([*NUMBERS, *WORDS])
+        header[name] = _odd(numbers)
     elif kind == "key":
-        entry[numbers.choice(["x", "dtype ", "data_offsets"])] = numbers.choice(WORDS)
+        entry[numbers.choice(["x", "dtype ", "data_offsets"])] = _odd(numbers)
     else:
         header |= {
             f"t{n}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
@@ -236,12 +239,17 @@ def scramble(place: Any, numbers: random.Random) -> None:
         if how < 0.1 and isinstance(place, dict):
             del place[key]
         elif how < 0.2 and isinstance(place, dict):
-            place[numbers.choice(["timm", "unknown", "views", "x"])] = numbers.choice([*NUMBERS, *WORDS])
+            place[numbers.choice(["timm", "unknown", "views", "x"])] = _odd(numbers)
         elif how < 0.25:
             place[key] = _nested(numbers.choice([10, 40, 900]))
         else:
-            place[key] = numbers.choice([*NUMBERS, *WORDS])
+            place[key] = _odd(numbers)
         return
+
+
+def _odd(numbers: random.Random) -> Any:
+    """Something unexpected, of its own: what is put into a list is changed later."""
+    return copy.deepcopy(numbers.choice([*NUMBERS, *WORDS]))
 
 
 def _nested(depth: int) -> Any:

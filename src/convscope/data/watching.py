@@ -85,7 +85,8 @@ def _looked_at(path: Path) -> Iterator[tuple[str, int, int]]:
 def _files_below(path: Path) -> Iterator[Path]:
     if path.is_file():
         yield path
-    for folder, _, files in os.walk(path):
+    for folder, below, files in os.walk(path):
+        below.sort()
         yield from (Path(folder) / name for name in sorted(files))
 
 
