@@ -414,3 +414,48 @@ def test_reading_is_told_while_it_goes_on(photos: Path, cache: Path, monkeypatch
     load_data(photos, size_px=32, progress=lines.append)
     bar = [line for line in lines if isinstance(line, Transfer)]
     assert [line.received_bytes for line in bar] == [count * 3 * 32 * 32 for count in range(1, 13)]
+
+
+def test_read_once_or_looked_at_first_it_is_the_same(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept of files that were read once is what looking first and decoding then keeps, the damaged included."""
+    Image.new("L", (50, 20), 7).save(photos / "train/cat/gray.png")
+    whole = (photos / "train/cat/0.jpg").read_bytes()
+    (photos / "train/cat/half.jpg").write_bytes(whole[: len(whole) // 2])
+    (photos / "train/dog/copy.jpg").write_bytes(whole)
+    (photos / "train/dog/text.jpg").write_text("no picture")
+    (photos / "val/dog/empty.jpg").touch()
+    settle(photos)
+    kept = []
+    for way in ("once", "twice"):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / way))
+        with monkeypatch.context() as patch:
+            if way == "once":
+                patch.setattr("convscope.data.folder.content_of", lambda *_: pytest.fail("read again"))
+            else:
+                patch.setattr("convscope.data.folder._read_once", lambda *_: None)
+            data = load_data(photos, size_px=32)
+        shelf = prepared.Shelf.of(photos)
+        kept.append((shelf.remembered(), shelf.open(data.preprocessing), data))
+    (files, once, first), (same, twice, second) = kept
+    assert len(files) == 17
+    assert files == same
+    assert once.failures == twice.failures
+    assert len(once.failures) == 1
+    assert first.digest == second.digest
+    assert first.notes == second.notes
+    assert first.skipped == second.skipped
+
+
+@pytest.mark.parametrize("first", ["L", "RGB"])
+def test_the_first_files_do_not_decide_what_a_later_one_may(tmp_path: Path, cache: Path, first: str) -> None:
+    """Gray and small pictures first: a colourful or large one at the end counts as before."""
+    for number in range(40):
+        for label in ("cat", "dog"):
+            path = tmp_path / "photos" / label / f"{number:02}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new(first, (20, 20), number).save(path)
+    assert load_data(tmp_path / "photos").input_shape == ({"L": 1, "RGB": 3}[first], 20, 20)
+    Image.new("RGB", (30, 20), (9, 8, 7)).save(tmp_path / "photos" / "dog" / "zz.png")
+    assert load_data(tmp_path / "photos").input_shape == (3, 64, 64)

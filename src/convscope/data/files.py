@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol, TypeVar
 
@@ -30,6 +32,40 @@ class File(Protocol):
 
     def __lt__(self, other: Any, /) -> bool:
         """Whether it comes first in the order of paths."""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A file that has been read, so that all who look at it see the same bytes and the disk is asked once.
+
+    Args:
+        name, suffix: as the file has them.
+        status: its status before it was read.
+        content: its bytes.
+    """
+
+    name: str
+    suffix: str
+    status: os.stat_result
+    content: bytes
+
+    @classmethod
+    def of(cls, file: File) -> Copy:
+        """Read a file. Raises what its `stat` and `open` raise."""
+        status = file.stat()
+        with file.open("rb") as stream:
+            return cls(file.name, file.suffix, status, stream.read())
+
+    def stat(self) -> os.stat_result:
+        """Its status before it was read."""
+        return self.status
+
+    def open(self, mode: Literal["rb"] = "rb", /) -> BinaryIO:
+        """Its bytes, from the start."""
+        return io.BytesIO(self.content)
+
+    def __lt__(self, other: Any, /) -> bool:
+        return self.name < str(other.name)
 
 
 class Entry(File, Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -22,11 +23,22 @@ from convscope.data.array_types import Bytes
 from convscope.data.arrays import size_pair
 from convscope.data.class_folders import enumerated
 from convscope.data.download import REPORT_EVERY_S, Transfer
-from convscope.data.files import File, key_of
+from convscope.data.files import Copy, File, key_of
 from convscope.data.image_data import ImageData, Split
 from convscope.data.left_out import Skipped
 from convscope.data.mapped import memory_bytes
-from convscope.data.prepared import Facts, Failure, Kept, Known, Shelf, Stamp, content_of, sort_out
+from convscope.data.prepared import (
+    Facts,
+    Failure,
+    Kept,
+    Known,
+    Made,
+    Shelf,
+    Stamp,
+    content_of,
+    digest_of,
+    sort_out,
+)
 from convscope.data.preprocessing import Fit, Preprocessing
 from convscope.data.sources import Pictures
 from convscope.data.statistics import mean_and_std
@@ -36,6 +48,10 @@ from convscope.errors import DataError
 PHOTO_SIZE_PX = 64
 """The side photos are brought to when nobody says; pictures of one size up to this keep it."""
 
+FIRST = 32
+"""So many files may tell how all will be made, before all are looked at."""
+COPIED_BYTES = 32 * 2**20
+"""Up to this, a file is read into memory as a whole."""
 MANY = 200
 """From so many pictures on, building the C that stretches them is worth it."""
 
@@ -126,19 +142,26 @@ def load_pictures(found: Pictures, reader: Reader, *, progress: Say = lambda lin
     """
     entries, shelf = _entries(found), Shelf.of(found.place, salvage=reader.salvage)
     with pictures.refusing_bombs():
-        files = _files(entries, shelf.remembered())
-        _check_share(
-            _skipped(found, entries, {key: known.reason for key, known in files.items()}), found, reader
+        preprocessing, kept = _read_once(entries, shelf, reader, progress) or _looked_at_and_read(
+            found, entries, shelf, reader, progress
         )
-        headers = [known.header for known in files.values() if known.header is not None]
-        preprocessing = _preprocessing(headers, reader)
-        kept = _kept(_Work(shelf, preprocessing, entries, files, reader.salvage, progress))
     reasons = {key: kept.reason(known) for key, known in kept.files.items()}
     skipped = _skipped(found, entries, reasons)
     _check_share(skipped, found, reader)
     readable = [entry for entry in entries if reasons[entry.key] is None]
     _check_classes_left(readable, found)
     return _image_data(found, preprocessing, shelf, kept, readable, skipped)
+
+
+def _looked_at_and_read(
+    found: Pictures, entries: Sequence[_Entry], shelf: Shelf, reader: Reader, say: Say
+) -> tuple[Preprocessing, Kept]:
+    """First what all files are, then the pixels of those that have none yet."""
+    files = _files(entries, shelf.remembered())
+    _check_share(_skipped(found, entries, {key: known.reason for key, known in files.items()}), found, reader)
+    headers = [known.header for known in files.values() if known.header is not None]
+    preprocessing = _preprocessing(headers, reader)
+    return preprocessing, _kept(_Work(shelf, preprocessing, entries, files, reader.salvage, say))
 
 
 # ---- which files there are, and what they say of themselves ---------------------------------------------------------
@@ -232,30 +255,47 @@ class _Work:
     def readable(self) -> list[_Entry]:
         return [entry for entry in self.entries if self.files[entry.key].reason is None]
 
-    def outcomes(self, before: Mapping[str, Bytes | Failure]) -> Iterator[Bytes | Failure]:
-        """The image of every readable file, or why there is none; decoded are only contents not made before."""
-        contents = [self.files[entry.key].content for entry in self.readable]
+    def made(self, before: Mapping[str, Bytes | Failure]) -> Iterator[Made]:
+        """Every file with its image, or why it has none; decoded are only contents not made before."""
         undone = [entry for entry in self.readable if self.files[entry.key].content not in before]
-        preprocessing = self.preprocessing
-        if len(undone) >= MANY:
-            preprocessing = Stretching.of(preprocessing, Stretcher())
-        decoded = _in_order(functools.partial(_decode, preprocessing, self.salvage), undone)
+        decoded = _in_order(functools.partial(_decode, self._swift(len(undone)), self.salvage), undone)
+        for entry in self._counted(self.entries):
+            known = self.files[entry.key]
+            outcome = before.get(known.content) if known.reason is None else None
+            yield entry.key, known, next(decoded) if known.reason is None and outcome is None else outcome
+
+    def read(self) -> Iterator[Made]:
+        """Every file, looked at and decoded in one go, each read once."""
+        work = functools.partial(_look_and_decode, self._swift(len(self.entries)), self.salvage)
+        results = _in_order(work, self.entries)
+        for entry in self._counted(self.entries):
+            yield entry.key, *next(results)
+
+    def _swift(self, count: int) -> Preprocessing:
+        """The preprocessing, in the form that is worth its compiler for so many pictures."""
+        return Stretching.of(self.preprocessing, Stretcher()) if count >= MANY else self.preprocessing
+
+    def _counted(self, entries: Sequence[_Entry]) -> Iterator[_Entry]:
+        """The entries, told of once a second."""
         said_at = time.monotonic()
-        for done, content in enumerate(contents, start=1):
-            outcome = before[content] if content in before else next(decoded)
+        for done, entry in enumerate(entries, start=1):
             if time.monotonic() - said_at >= REPORT_EVERY_S:
                 said_at = time.monotonic()
-                each = math.prod(preprocessing.input_shape)
-                self.say(Reading.of(self.shelf.source, done, len(contents), each))
-            yield outcome
+                each = math.prod(self.preprocessing.input_shape)
+                self.say(Reading.of(self.shelf.source, done, len(entries), each))
+            yield entry
 
 
 def _decode(preprocessing: Preprocessing, salvage: bool, entry: _Entry) -> Bytes | Failure:
     try:
         return pictures.decode(entry.path, preprocessing, salvage=salvage)
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
-        lies_elsewhere = isinstance(error, MemoryError) or getattr(error, "errno", None) is not None
-        return Failure(pictures.reason(error, entry.path), is_lasting=not lies_elsewhere)
+        return Failure(pictures.reason(error, entry.path), is_lasting=not _lies_elsewhere(error))
+
+
+def _lies_elsewhere(error: Exception) -> bool:
+    """Whether it is not the file's fault."""
+    return isinstance(error, MemoryError) or getattr(error, "errno", None) is not None
 
 
 def _kept(work: _Work) -> Kept:
@@ -294,14 +334,14 @@ def _made(work: _Work) -> Kept:
     work.say(
         f"Reading {len(work.readable):,} pictures from {work.shelf.source} at {width}×{height} pixels{reused}."
     )
-    return work.shelf.make(work.preprocessing, work.files, work.outcomes(known))
+    return work.shelf.make(work.preprocessing, work.made(known))
 
 
 def _in_memory(work: _Work) -> Kept:
     count = len(work.readable)
     _check_memory(count, work.preprocessing, work.shelf.folder)
     images = np.empty((count, *work.preprocessing.input_shape), dtype=np.uint8)
-    files, failures, count = sort_out(work.files, work.outcomes({}), images.__setitem__)
+    files, failures, count = sort_out(work.made({}), images.__setitem__)
     return Kept(files, failures, images[:count])
 
 
@@ -323,6 +363,71 @@ def _try_to_write(shelf: Shelf, preprocessing: Preprocessing, kept: Kept) -> Non
             shelf.write(preprocessing, kept)
     except OSError:
         pass
+
+
+# ---- both in one go, where nothing is remembered --------------------------------------------------------------------
+
+
+def _read_once(
+    entries: Sequence[_Entry], shelf: Shelf, reader: Reader, say: Say
+) -> tuple[Preprocessing, Kept] | None:
+    """Every file read once: two thirds of the time of looking at all first and decoding them then.
+
+    None where that is not possible: where some files are remembered, where the first ones do not say yet how all will
+    be made, or where the cache cannot be written.
+    """
+    wanted = None if shelf.remembered() else _told_by_the_first(entries, reader)
+    if wanted is None:
+        return None
+    try:
+        with shelf.locked(say):
+            if shelf.remembered():  # another process was faster
+                return None
+            height, width = wanted.size_px
+            say(f"Reading {len(entries):,} pictures from {shelf.source} at {width}×{height} pixels.")
+            return wanted, shelf.make(wanted, _Work(shelf, wanted, entries, {}, reader.salvage, say).read())
+    except OSError:
+        return None
+
+
+def _told_by_the_first(entries: Sequence[_Entry], reader: Reader) -> Preprocessing | None:
+    """The preprocessing, as soon as no further file can change it."""
+    headers: list[pictures.Header] = []
+    for entry in entries[:FIRST]:
+        with contextlib.suppress(
+            Exception
+        ):  # Pillow's readers raise almost anything; such a file is looked at later
+            headers.append(pictures.header(entry.path))
+        sizes = {header.size for header in headers}
+        is_sized = reader.size_px is not None or len(sizes) > 1 or any(max(s) > PHOTO_SIZE_PX for s in sizes)
+        if is_sized and (reader.channels is not None or any(not header.is_gray for header in headers)):
+            return _preprocessing(headers, reader)
+    return None
+
+
+def _look_and_decode(
+    preprocessing: Preprocessing, salvage: bool, entry: _Entry
+) -> tuple[Known, Bytes | Failure | None]:
+    try:
+        now_ns, stamp = time.time_ns(), Stamp.of(entry.path)
+        if hazards.check_file(entry.path) > COPIED_BYTES:
+            known = _look(entry.path, None, {})
+            return known, None if known.reason else _decode(preprocessing, salvage, entry)
+        copy = Copy.of(entry.path)
+    except (OSError, DataError) as error:
+        return Known(None, "", None, pictures.reason(error, entry.path)), None
+    settled, content = stamp if stamp.is_settled(now_ns) else None, digest_of(copy.content)
+    headers: list[pictures.Header] = []
+    try:
+        image = pictures.decode(copy, preprocessing, salvage=salvage, notice=headers.append)
+    except Exception as error:  # Pillow's decoders raise almost anything on damaged files
+        why = pictures.reason(error, copy)
+        if headers:
+            return Known(settled, content, headers[0]), Failure(why, is_lasting=not _lies_elsewhere(error))
+        return Known(None, "", None, why) if _lies_elsewhere(error) else Known(
+            settled, content, None, why
+        ), None
+    return Known(settled, content, headers[0]), image
 
 
 # ---- what cannot be read --------------------------------------------------------------------------------------------

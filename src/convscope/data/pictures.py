@@ -7,7 +7,7 @@ import functools
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,11 +80,22 @@ def read_image(path: str | os.PathLike[str], preprocessing: Preprocessing, *, sa
         return decode(path, preprocessing, salvage=salvage)
 
 
-def decode(path: File, preprocessing: Preprocessing, *, salvage: bool = False) -> Bytes:
-    """`read_image` for those who call it from many threads inside `refusing_bombs`."""
+def decode(
+    path: File,
+    preprocessing: Preprocessing,
+    *,
+    salvage: bool = False,
+    notice: Callable[[Header], object] = lambda header: None,
+) -> Bytes:
+    """`read_image` for those who call it from many threads inside `refusing_bombs`.
+
+    `notice` gets the header before the pixels are decoded.
+    """
     side = 2 * max(preprocessing.size_px)
-    with opened(path, smallest_px=side, salvage=salvage) as (_, picture):
-        return preprocessing.pixels(picture)
+    with _identified(path) as (found, picture):
+        notice(found)
+        with _loaded(picture, smallest_px=side, salvage=salvage):
+            return preprocessing.pixels(picture)
 
 
 def header(path: File) -> Header:
@@ -108,18 +119,29 @@ def opened(
     Raises:
         Exception: whatever the checks and Pillow's decoders raise; `reason` puts it into words.
     """
-    with _identified(path) as (found, picture):
-        if smallest_px is not None:
-            picture.draft(None, (smallest_px, smallest_px))  # None keeps the mode
-        elif longer_px is not None:
-            longer = max(picture.size)
-            picture.draft(
-                None, (-(-picture.width * longer_px // longer), -(-picture.height * longer_px // longer))
-            )
-        is_large = picture.width * picture.height > _LARGE_PIXELS
-        with _ONE_LARGE_PICTURE if is_large else contextlib.nullcontext():
-            _load(picture, salvage)
-            yield found, picture
+    with (
+        _identified(path) as (found, picture),
+        _loaded(picture, smallest_px=smallest_px, longer_px=longer_px, salvage=salvage),
+    ):
+        yield found, picture
+
+
+@contextlib.contextmanager
+def _loaded(
+    picture: Image.Image, *, smallest_px: int | None = None, longer_px: int | None = None, salvage: bool
+) -> Iterator[None]:
+    """Its pixels decoded, as `opened` says; inside, no second large picture has any."""
+    if smallest_px is not None:
+        picture.draft(None, (smallest_px, smallest_px))  # None keeps the mode
+    elif longer_px is not None:
+        longer = max(picture.size)
+        picture.draft(
+            None, (-(-picture.width * longer_px // longer), -(-picture.height * longer_px // longer))
+        )
+    is_large = picture.width * picture.height > _LARGE_PIXELS
+    with _ONE_LARGE_PICTURE if is_large else contextlib.nullcontext():
+        _load(picture, salvage)
+        yield
 
 
 def is_picture_file(path: File) -> bool:

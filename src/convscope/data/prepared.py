@@ -18,7 +18,7 @@ import math
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, cast
@@ -93,6 +93,11 @@ class Failure:
     is_lasting: bool = True
 
 
+Made = tuple[str, Known, Bytes | Failure | None]
+"""A file by its path in the folder, what is known of it, and its image (C, H, W) or why there is none; None where its
+header says so already."""
+
+
 @dataclass(frozen=True)
 class Facts:
     """What was computed from all pixels, for one arrangement of the images in splits and classes."""
@@ -147,6 +152,13 @@ def content_of(path: File) -> str:
         return hashlib.file_digest(cast(Any, stream), _hash).hexdigest()
 
 
+def digest_of(content: bytes) -> str:
+    """`content_of` a file with these bytes."""
+    digest = _hash()
+    digest.update(content)
+    return digest.hexdigest()
+
+
 @dataclass(frozen=True)
 class Shelf:
     """Where everything about one folder of pictures is kept.
@@ -190,15 +202,12 @@ class Shelf:
             os.utime(index)  # was used now
         return kept
 
-    def make(
-        self, wanted: Preprocessing, files: Mapping[str, Known], outcomes: Iterator[Bytes | Failure]
-    ) -> Kept:
+    def make(self, wanted: Preprocessing, made: Iterable[Made]) -> Kept:
         """Write the pixels as they come, then what they are. Only inside `locked`.
 
         Args:
             wanted: the preprocessing that makes them.
-            files: every picture file, in the order of the images.
-            outcomes: for each file that has no `reason`, its image (C, H, W) or why there is none.
+            made: every picture file, in the order of the images.
 
         Raises:
             OSError: the disk is full or may not be written; nothing is left behind.
@@ -208,7 +217,7 @@ class Shelf:
         part = self.folder / f"{name}.part"
         try:
             with part.open("wb") as stream:
-                stored, failures, count = sort_out(files, outcomes, lambda _, image: stream.write(image.data))
+                stored, failures, count = sort_out(made, lambda _, image: stream.write(image.data))
             part.replace(self.folder / name)
         finally:
             part.unlink(missing_ok=True)
@@ -256,9 +265,7 @@ class Shelf:
 
 
 def sort_out(
-    files: Mapping[str, Known],
-    outcomes: Iterator[Bytes | Failure],
-    put: Callable[[int, Bytes], object],
+    made: Iterable[Made], put: Callable[[int, Bytes], object]
 ) -> tuple[dict[str, Known], dict[str, str], int]:
     """Put every image in its place, one after the other.
 
@@ -266,9 +273,9 @@ def sort_out(
         The files, those that could not be read now but may be later without their content; by content, why others
         have no pixels; and how many images there are.
     """
-    stored, failures, count = dict(files), dict[str, str](), 0
-    for key, known in files.items():
-        outcome = next(outcomes) if known.reason is None else None
+    stored, failures, count = dict[str, Known](), dict[str, str](), 0
+    for key, known, outcome in made:
+        stored[key] = known
         if isinstance(outcome, Failure) and outcome.is_lasting:
             failures[known.content] = outcome.reason
         elif isinstance(outcome, Failure):
