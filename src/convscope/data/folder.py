@@ -399,8 +399,11 @@ def _told_by_the_first(entries: Sequence[_Entry], reader: Reader) -> Preprocessi
         ):  # Pillow's readers raise almost anything; such a file is looked at later
             headers.append(pictures.header(entry.path))
         sizes = {header.size for header in headers}
-        is_sized = reader.size_px is not None or len(sizes) > 1 or any(max(s) > PHOTO_SIZE_PX for s in sizes)
-        if is_sized and (reader.channels is not None or any(not header.is_gray for header in headers)):
+        given_px = reader.size_px is not None or reader.like is not None
+        is_sized = given_px or len(sizes) > 1 or any(max(size) > PHOTO_SIZE_PX for size in sizes)
+        given_colour = reader.channels is not None or reader.like is not None
+        is_coloured = given_colour or any(not header.is_gray for header in headers)
+        if headers and is_sized and is_coloured:
             return _preprocessing(headers, reader)
     return None
 
