@@ -65,13 +65,16 @@ def list_(data_dir: DataDir = None, as_json: Json = False) -> None:
             ["name", "classes", "train", "test", "input", "at hand", "where"], [_cells(row) for row in rows]
         )
     )
-    say("\nBesides these, DATA can be a folder with one folder of images for each class.")
+    say(
+        "\nBesides these, DATA can be a folder of class folders, a table of labels, a zip or tar, Parquet, .npz or IDX."
+    )
 
 
 @app.command()
 def check(
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help="A folder of class folders or a data set's name.")
+        str,
+        typer.Argument(metavar="DATA", help="A folder, table or archive of pictures, or a data set's name."),
     ],
     size: Annotated[
         int | None, typer.Option(help="Side in pixels that a network would get; default: as in training.")

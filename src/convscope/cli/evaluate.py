@@ -20,7 +20,7 @@ def evaluate(
     data: Annotated[
         str | None,
         typer.Argument(
-            metavar="DATA", help="A data set's name or a folder; default: what the model was trained on."
+            metavar="DATA", help="A data set's name, or a folder, table or archive; default: the model's own."
         ),
     ] = None,
     split: Annotated[

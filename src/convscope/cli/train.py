@@ -23,7 +23,7 @@ def train(
         str | None,
         typer.Argument(
             metavar="DATA",
-            help="A data set's name or a folder of class folders; default: handwritten digits.",
+            help="A data set's name, or a folder, table or archive of pictures; default: digits.",
         ),
     ] = None,
     net: Annotated[

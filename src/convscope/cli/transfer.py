@@ -17,7 +17,8 @@ from convscope.errors import ConvscopeError
 
 def transfer(
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help="A folder of class folders, or a data set's name.")
+        str,
+        typer.Argument(metavar="DATA", help="A folder, table or archive of pictures, or a data set's name."),
     ],
     backbone: Annotated[
         str | None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import threading
 import warnings
@@ -21,6 +22,8 @@ from convscope.data.hazards import MAX_PIXELS
 from convscope.data.preprocessing import Preprocessing
 from convscope.data.signatures import CAMERA_RAW_SUFFIXES, FOREIGN_SUFFIXES, is_picture, what_it_is
 from convscope.errors import DataError
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs of damaged files is in our reasons
 
 __all__ = ["MAX_PIXELS", "SUFFIXES", "Header", "decode", "header", "opened", "read_image", "reason"]
 
