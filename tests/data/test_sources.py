@@ -487,6 +487,25 @@ def pax_bomb(folder: Path, files: Files) -> Path:
     return folder / "x.tar"
 
 
+def lzma_zip(folder: Path, files: Files) -> Path:
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "x.zip", "w", zipfile.ZIP_LZMA) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return folder / "x.zip"
+
+
+def nameless(folder: Path, files: Files) -> Path:
+    path = packed(folder.parent / "x.zip", {"?": b""})
+    content = path.read_bytes()
+    start = content.index(b"PK\x01\x02")  # the name's length in the list of members, and the name, go
+    entry = content[start : start + 28] + bytes(2) + content[start + 30 : start + 46]
+    end = bytearray(content[start + 47 :])
+    end[12:16] = (46).to_bytes(4, "little")
+    path.write_bytes(content[:start] + entry + bytes(end))
+    return path
+
+
 IMAGES = np.zeros((4, 5, 5), np.uint8)
 NAN = np.full((4, 5, 5), np.nan)
 REFUSED: dict[str, tuple[Callable[[Path, Files], Path], str]] = {
@@ -547,6 +566,15 @@ REFUSED: dict[str, tuple[Callable[[Path, Files], Path], str]] = {
     "middle of a tar": (middle_of_tar, "is damaged: it is no tar archive, or a part is not"),
     "bomb": (bomb, "unpacked, as if it was made to fill disks. Expected at most 200 times its size"),
     "pax bomb": (pax_bomb, "x.tar is damaged: it is no tar archive, or a part is not"),
+    "LZMA": (lzma_zip, "none of the 12 pictures in"),
+    "member without a name": (nameless, "x.zip has no class folder with pictures"),
+    "cut IDX": (
+        lambda folder, files: unpacked(
+            folder,
+            {"train-images-idx3-ubyte": b"\0\0\x08\3\0\0", "train-labels-idx1-ubyte": b"\0\0\x08\1" + bytes(4)},
+        ),
+        "ends within its header. Expected a whole IDX file",
+    ),
     "empty zip": (with_file("x.zip", b"PK\x05\x06" + bytes(18)), "has no class folder with pictures"),
     "no Parquet": (with_file("x.parquet", b"PAR1" + bytes(60)), "x.parquet is damaged: "),
     "no npz": (with_file("x.npz", b"PK\x03\x04" + bytes(60)), "x.npz is damaged: "),

@@ -42,6 +42,17 @@ MAX_HEADER_BYTES = 2**20
 MAX_LZMA_BYTES = 256 * 2**20
 """Memory that unpacking xz may take; `xz -9` wants 65 MiB."""
 
+ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    ValueError,
+    RuntimeError,
+    NotImplementedError,
+)
+"""What Python's reader raises on damaged archives."""
+
 _READ_AT_ONCE = 2**20
 _PACKINGS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2}
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
@@ -123,9 +134,9 @@ def _opened_zip(path: Path, blob: Blob) -> Archive:
     try:
         # Python's own reader, over a window that many threads may share.
         packed = zipfile.ZipFile(blob.window())
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, struct.error, NotImplementedError) as error:
-        raise _damaged(path, _zip_words(error)) from error
-    members = [member for member in packed.infolist() if not member.is_dir()]
+    except (*ZIP_ERRORS, struct.error) as error:
+        raise _damaged(path, zip_words(error)) from error
+    members = [member for member in packed.infolist() if not member.filename.endswith("/")]
     total = sum(member.file_size for member in members)
     _check_total(path, total, blob.size_bytes)
     archive = Archive(Inside(str(path), "", blob.status))
@@ -213,19 +224,12 @@ def _open_member(packed: zipfile.ZipFile, member: zipfile.ZipInfo) -> BinaryIO:
             return cast(BinaryIO, io.BufferedReader(cast(Any, stream)))
         with stream:
             return io.BytesIO(stream.read())
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        OSError,
-        ValueError,
-        RuntimeError,
-        NotImplementedError,
-    ) as error:
-        raise DataError(f"damaged in the archive: {_zip_words(error)}") from error
+    except ZIP_ERRORS as error:
+        raise DataError(f"damaged in the archive: {zip_words(error)}") from error
 
 
-def _zip_words(error: Exception) -> str:
+def zip_words(error: Exception) -> str:
+    """What Python's reader of zip archives found, in words."""
     text = str(error)
     for part, words in {
         "CRC": "its checksum is wrong",
@@ -234,12 +238,12 @@ def _zip_words(error: Exception) -> str:
         "End-of-Central-Directory": "the list of its members is missing",
         "not a zip file": "the list of its members is missing",
         "central directory": "the list of its members is damaged",
+        "file header": "its header is damaged",
+        "extra field": "its header is damaged",
     }.items():
         if part.lower() in text.lower():
             return words
-    return (
-        "its data cannot be unpacked" if isinstance(error, (zlib.error, EOFError)) or not text else text[:200]
-    )
+    return "its data cannot be unpacked"
 
 
 # ---- tar ------------------------------------------------------------------------------------------------------------

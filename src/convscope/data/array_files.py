@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convscope.data import cifar, idx
-from convscope.data.archives import FREE_TOTAL_BYTES, MAX_RATIO
+from convscope.data.archives import FREE_TOTAL_BYTES, MAX_RATIO, ZIP_ERRORS, zip_words
 from convscope.data.array_types import Bytes
 from convscope.data.arrays import MAX_CLASSES, from_arrays
 from convscope.data.class_folders import SPLIT_NAMES, called, enumerated, visible
@@ -54,9 +54,11 @@ def read_npz(path: Path) -> ImageData:
     try:
         with zipfile.ZipFile(path) as packed:
             found = _npz_arrays(path, packed)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+    except ZIP_ERRORS as error:
+        if isinstance(error, DataError | PermissionError):
+            raise
         raise DataError(
-            f"{path} is damaged: {error}", "a whole .npz file", "Copy or save it again"
+            f"{path} is damaged: {zip_words(error)}", "a whole .npz file", "Copy or save it again"
         ) from error
     pairs, class_names = _sorted_out(path, found)
     return _image_data(path, "the file", pairs, class_names)

@@ -31,6 +31,9 @@ SPLIT_NAMES = {
 IGNORED = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "__pycache__"})
 """What computers put into folders by themselves, besides everything that starts with a dot."""
 
+PACKED = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".npz")
+"""Endings of files that may hold pictures; one of them in a folder without pictures is what was meant."""
+
 NAMED = 5
 """How many things a message names before it says "…"."""
 
@@ -186,7 +189,10 @@ def _hint(folder: Entry) -> str:
         if any((folder / name).is_file() for name in names):
             beside = Path(str(folder)).parent
             return f"It holds files of a data set: try the name {data_set.name} and --data-dir {beside}"
-    return "Sort the pictures into one folder a class"
+    packed = [entry.name for entry in visible(folder) if entry.name.lower().endswith(PACKED)]
+    if packed:
+        return f"Name the file in it that holds the pictures: {folder / packed[0]}"
+    return "Sort the pictures into one folder a class, or put a table beside them: path,label in labels.csv"
 
 
 def subfolders(folder: Entry) -> list[Entry]:

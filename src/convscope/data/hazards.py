@@ -133,7 +133,8 @@ def _check_png(stream: BinaryIO, file_bytes: int) -> None:
         if kind == b"IHDR":
             _check_png_size(stream.read(min(length, 13)), file_bytes)
         if kind not in (b"IDAT", b"fdAT", b"fcTL"):
-            extra_parts, extra_bytes = extra_parts + 1, extra_bytes + length
+            there = max(0, min(length, file_bytes - start))  # a damaged length promises anything
+            extra_parts, extra_bytes = extra_parts + 1, extra_bytes + there
         if extra_parts > MAX_EXTRA_PARTS or extra_bytes > MAX_EXTRA_BYTES:
             raise DataError("text or profiles beside the picture that would exhaust memory")
         stream.seek(start + length + 4)

@@ -32,6 +32,8 @@ def parse(content: Bytes, name: str = "file") -> Bytes:
             f"{name} does not start like IDX", "two zeros, 8 (unsigned bytes) and 1 to 4 dimensions"
         )
     start = 4 + 4 * int(content[3])
+    if len(content) < start:
+        raise DataError(f"{name} ends within its header", "a whole IDX file", "Copy it again")
     shape = tuple(int(size) for size in content[4:start].view(">u4"))
     if len(content) - start != math.prod(shape):
         raise DataError(

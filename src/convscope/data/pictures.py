@@ -265,6 +265,15 @@ _DAMAGE = {
     "unrecognized data stream": "damaged: its data cannot be decoded",
     "broken PNG file": "damaged: a part of the PNG file is not what its checksum says",
     "decoder error": "damaged: its data cannot be decoded",
+    "buffer overrun": "damaged: its data cannot be decoded",
+    "decoder object": "damaged: its data cannot be decoded",
+    "next frame": "damaged: its data cannot be decoded",
+    "cannot load this image": "damaged: its data cannot be decoded",
+    "failed to decode": "damaged: its data cannot be decoded",
+    "expected to read": "damaged: the file ends before the picture does",
+    "token too long": "damaged: its header makes no sense",
+    "invalid literal": "damaged: its header makes no sense",
+    "unsupported bmp": "damaged, or a kind of BMP that is not read here",
     "too large for": "text or profiles beside the picture that would exhaust memory",
 }
 """Words for what Pillow says, found by a part of its message."""

@@ -151,6 +151,13 @@ def _archive(place: Path) -> Pictures | ImageData:
     archive = archives.opened(place)
     called = f"the archive {place}"
     found = _entries_in(archive.root, place, called)
+    if found is None and archive.skipped:
+        first = archive.skipped[0]
+        raise DataError(
+            f"none of the {len(archive.skipped):,} pictures in {place} can be read: {first.path}: {first.reason}",
+            "an archive of pictures, packed by deflate or not at all",
+            "Unpack it, and name the folder",
+        )
     if found is None:
         found = Pictures(place, called, archive.root, list_folder(archive.root))  # says what is missing
     if isinstance(found, ImageData):
