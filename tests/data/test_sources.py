@@ -679,3 +679,22 @@ def test_what_may_not_be_read_is_said(files: Files, tmp_path: Path, monkeypatch:
         DataError, match=r"cannot read .*x.zip: Permission denied. Expected data that may be read"
     ):
         load_data(archive)
+
+
+def test_a_picture_that_may_not_be_read_is_skipped(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = unpacked(tmp_path / "photos", files)
+    opened = Path.open
+
+    def refusing(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.name == "1.png" and path.parent.name == "b":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refusing)
+    data = load_data(folder)
+    assert data.skipped == (
+        Skipped("test/b/1.png", "permission denied"),
+        Skipped("train/b/1.png", "permission denied"),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +57,15 @@ def test_a_folder_that_may_not_be_looked_into_is_told(
 
     monkeypatch.setattr(os, "scandir", refusing)
     assert [path.name for path in picture_files([tmp_path])] == ["a.png", "closed"]
+
+
+def test_archives_are_searched_like_folders(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for name in ("b/2.png", "b/1.JPG", "a", "notes.txt", ".hidden.png", "__MACOSX/b/._1.png"):
+            archive.writestr(name, b"x")
+    found = [str(path) for path in picture_files([tmp_path / "x.zip"])]
+    assert found == [f"{tmp_path}/x.zip/{name}" for name in ("a", "b/1.JPG", "b/2.png")]
+    (tmp_path / "y.zip").write_bytes(b"PK")
+    assert list(picture_files([tmp_path / "y.zip"])) == [
+        tmp_path / "y.zip"
+    ]  # whoever reads it says what it is
