@@ -215,7 +215,7 @@ def test_every_word_does_something_and_is_described() -> None:
         assert augmentation is not None
         assert described(augmentation)
     assert augmentation_of("none", (3, 64, 64)) is None
-    assert augmentation_of("photos, zoom=0.8", (3, 64, 64)) == Augmentation("random", area=0.8, colour=0.2)
+    assert augmentation_of("photos, zoom=0.8", (3, 64, 64)) == Augmentation("random", 6, area=0.8)
     assert {augmentation_of(ready, (1, 28, 28)) is None for ready in READY} == {True, False}
     assert augmentation_of("light", (1, 28, 28)) == Augmentation(crop_px=2)
     assert described(None) == ""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from convscope.data import ImageData
     from convscope.training import Event, Listener, Run
-    from convscope.training.start import Data
+    from convscope.training.asked import Data
 
 FINAL_ACCURACY = 0.9893
 BAND = 0.003

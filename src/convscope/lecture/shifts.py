@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from convscope.data import ImageData
     from convscope.engine.plan import Plan
     from convscope.training import Event, Listener, Run
-    from convscope.training.start import Data
+    from convscope.training.asked import Data
 
 MOST_PX = 6
 MLP_DEPTH = 2

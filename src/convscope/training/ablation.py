@@ -23,7 +23,7 @@ from convscope.training.settings import Problem, refuse, whole
 from convscope.training.start import train
 
 if TYPE_CHECKING:
-    from convscope.training.start import Data
+    from convscope.training.asked import Data
 
 WHOLE = "everything"
 

@@ -50,7 +50,7 @@ WORDS = {
 READY = {
     "none": "",
     "light": "crop=0.06",
-    "photos": "flip, zoom=0.5, colour=0.2",
+    "photos": "flip, crop",
 }
 EXPECTED = (
     f"{', '.join(READY)}, or some of {', '.join(WORDS)} with commas between, each with =NUMBER where wanted"

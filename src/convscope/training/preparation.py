@@ -59,8 +59,8 @@ class Preparation:
 def usual_augmentation(input_shape: tuple[int, int, int]) -> str:
     """What is taken for pictures of the user's own, of this shape (C, H, W), where nothing is said.
 
-    Photos are what they are when mirrored, seen closer and in other light. Gray pictures may be digits, letters or
-    scans, which are not, so they are only moved a little.
+    Photos are what they are when mirrored and moved. Gray pictures may be digits, letters or scans, which are something
+    else in a mirror, so they are only moved a little. What does more (zoom, light, mixing) wants more epochs.
     """
     return "photos" if input_shape[0] == 3 else "light"
 

@@ -29,6 +29,8 @@ from convscope.errors import ModelFileError, OutOfMemoryError, RunError
 from convscope.model_file import read_card
 from convscope.net import Net
 from convscope.training import pretrained, recipes
+from convscope.training.agreement import conflict, require_agreement
+from convscope.training.asked import Asked, Data
 from convscope.training.augmentation import Augmentation
 from convscope.training.augmentation_text import described
 from convscope.training.checkpoint import Checkpoint
@@ -45,13 +47,10 @@ from convscope.training.material import (
     require_batch_for_norms,
 )
 from convscope.training.memory import enough_memory
-from convscope.training.preparation import Preparation, Size, sentences, usual_augmentation
+from convscope.training.preparation import Preparation, Size, sentences
 from convscope.training.recipes import Course, Recipe
 from convscope.training.result import FIELDS, Run
-from convscope.training.settings import refuse, whole
 from convscope.training.telling import Teller
-
-Data = ImageData | str | os.PathLike[str]
 
 
 def train(
@@ -151,54 +150,6 @@ def train(
     if resume:
         return _resume(asked, teller, began_at)
     return _begin(asked, overwrite, teller, began_at)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the user gave; None is what was left open."""
-
-    data: Data | None
-    net: Net | str | None
-    recipe: Recipe | str | None
-    epochs: int | None
-    steps: int | None
-    batch_size: int | None
-    rate: float | None
-    seed: int | None
-    out: str | os.PathLike[str] | None
-    device: str
-    precision: str
-    data_dir: str | os.PathLike[str] | None
-    offline: bool
-    preparation: Preparation
-    salvage: bool | None
-    most_unreadable: float | None
-    weights: str | None
-    auto_batch: bool = False
-    deterministic: bool = False
-
-    def __post_init__(self) -> None:
-        refuse(
-            whole("seed", self.seed, least=0, most=2**63 - 1, fix="Try --seed 0")
-            if self.seed is not None
-            else []
-        )
-
-    def adjusted(self, recipe: Recipe) -> Recipe:
-        """The recipe with the values given."""
-        return self.preparation.adjusted(
-            recipe.adjusted(epochs=self.epochs, steps=self.steps, batch_size=self.batch_size, rate=self.rate)
-        )
-
-    @property
-    def are_pictures(self) -> bool:
-        """Whether the data are the user's own pictures, and no data set or arrays."""
-        return isinstance(self.data, str | os.PathLike) and self.data not in sets.BY_NAME
-
-    def augmented(self, recipe: Recipe, data: ImageData) -> Recipe:
-        """The recipe with the augmentation wanted for these images."""
-        usual = usual_augmentation(data.input_shape) if self.are_pictures and self.recipe is None else None
-        return self.preparation.augmented(recipe, data.input_shape, usual)
 
 
 # ---- a new run ------------------------------------------------------------------------------------------------------
@@ -399,7 +350,7 @@ def _resume(asked: Asked, teller: Teller, began_at: float) -> Run:
     folder.require_run()
     with folder.lock():
         configuration = Configuration.from_json(folder.read_config(), folder.config)
-        _require_agreement(asked, configuration, folder)
+        require_agreement(asked, configuration, folder)
         checkpoint = None
         if folder.checkpoint.exists():
             checkpoint = Checkpoint.read(folder.checkpoint, configuration.digest)
@@ -463,75 +414,6 @@ def _note_kernels(plan: Plan, teller: Teller) -> None:
         )
 
 
-def _require_agreement(asked: Asked, run: Configuration, folder: RunFolder) -> None:
-    """Everything that was given must be what the run was started with."""
-    recipe = run.recipe
-    given: dict[str, object] = {
-        "epochs": asked.epochs,
-        "steps": asked.steps,
-        "batch size": asked.batch_size,
-        "rate": asked.rate,
-        "fit": asked.preparation.fit,
-        "balance": asked.preparation.balance,
-        "held-out share": asked.preparation.hold_out,
-        "limit per class": asked.preparation.limit_per_class,
-    }
-    stored = {
-        "epochs": recipe.epochs,
-        "steps": recipe.steps,
-        "batch size": recipe.batch_size,
-        "rate": recipe.optimizer.rate,
-        "fit": run.data.fit or "squash",
-        "balance": recipe.balance,
-        "held-out share": recipe.hold_out,
-        "limit per class": recipe.limit_per_class,
-        "seed": run.seed,
-        "device": run.plan.device,
-        "precision": run.plan.precision,
-        "weights": run.weights,
-        "salvage": run.data.salvage,
-        "most unreadable": run.data.most_unreadable,
-    }
-    given |= {"seed": asked.seed, "device": None if asked.device == "auto" else asked.device}
-    given |= {"precision": None if asked.precision == "auto" else asked.precision}
-    given |= {"weights": asked.weights, "salvage": asked.salvage, "most unreadable": asked.most_unreadable}
-    if asked.auto_batch and asked.batch_size is not None:
-        given["batch size"] = recipe.batch_size if recipe.batch_size <= asked.batch_size else asked.batch_size
-    if asked.deterministic and run.plan.device != "cpu":
-        given["deterministic"], stored["deterministic"] = True, run.plan.deterministic
-    for name, value in given.items():
-        if value is not None and value != stored[name]:
-            raise _conflict(folder, name, stored[name], value)
-    if asked.recipe is not None:
-        _require_recipe(recipes.get(asked.recipe), recipe, isinstance(asked.recipe, Recipe), folder)
-    if asked.net is not None:
-        _require_net(asked.net, run, folder)
-
-
-def _require_recipe(given: Recipe, stored: Recipe, in_full: bool, folder: RunFolder) -> None:
-    if given.name != stored.name:
-        raise _conflict(folder, "recipe", stored.name, given.name)
-    if in_full and given != stored:
-        ours, theirs = stored.to_json(), given.to_json()
-        name = next(key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key))
-        raise _conflict(folder, f"recipe {name}", ours.get(name), theirs.get(name))
-
-
-def _require_net(asked: Net | str, run: Configuration, folder: RunFolder) -> None:
-    label, net = nets.resolve(asked)
-    bound = net.bind(run.data.classes)
-    if bound != run.net:
-        raise _conflict(folder, "net", f"{run.net_label} ({run.net})", f"{label} ({bound})")
-
-
-def _conflict(folder: RunFolder, name: str, stored: object, given: object) -> RunError:
-    return RunError(
-        f"{name} {given}, and the run in {folder.path} was started with {name} {stored}",
-        "the same value, or none",
-        "Leave it out to go on with the run, or start a new one with another --out",
-    )
-
-
 def _material_again(asked: Asked, run: Configuration, folder: RunFolder, teller: Teller) -> Material:
     """The data of the run, found again and compared by their digest."""
     if asked.data is None and run.data.source is None:
@@ -553,7 +435,7 @@ def _material_again(asked: Asked, run: Configuration, folder: RunFolder, teller:
         progress=teller.note,
     )
     if data.digest != run.data.digest:
-        raise _conflict(
+        raise conflict(
             folder,
             "data",
             f"{run.data.name} with digest {run.data.digest[:16]}",
@@ -562,7 +444,7 @@ def _material_again(asked: Asked, run: Configuration, folder: RunFolder, teller:
     wanted = asked.preparation.augmented(run.recipe, data.input_shape, None)
     if wanted != run.recipe:
         stored, given = (described(each.augmentation) or "none" for each in (run.recipe, wanted))
-        raise _conflict(folder, "augmentation", stored, given)
+        raise conflict(folder, "augmentation", stored, given)
     if run.weights:
         data = pretrained.scaled(data, run.weights, run.net_label)
     return make_material(data, run.recipe, run.seed)
