@@ -12,6 +12,7 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
@@ -95,11 +96,20 @@ def _loaded(source: Path, compiler: str) -> ctypes.CDLL:
 def _in_cache(source: Path, compiler: str) -> Path:
     """Where the library is, built if it was not there; of two threads that ask at once, one builds."""
     with _lock(source):
-        code = source.read_bytes()
+        code = _written_out(source)
         path = _folder() / f"{source.stem}-{_key(code, compiler)}.so"
         if not path.is_file():
             _build(code, compiler, path)
         return path
+
+
+def _written_out(source: Path) -> bytes:
+    """The code with the headers beside it in the places that name them: one text, to build and to know it by."""
+
+    def header(named: re.Match[bytes]) -> bytes:
+        return (source.parent / named[1].decode()).read_bytes()
+
+    return re.sub(rb'^#include "(\w+\.h)"$', header, source.read_bytes(), flags=re.MULTILINE)
 
 
 @functools.cache

@@ -293,20 +293,23 @@ FAMILIES = (
 )  # fmt: skip
 
 
-def both_forms(name, precision):
+def both_forms(name, precision, convolution="direct"):
     entry = nets.get(name)
     torch.manual_seed(0)
     reference, copy = (entry.net.build(entry.input_shape).train() for _ in range(2))
     copy.load_state_dict(reference.state_dict())
-    quick = fast(copy, replace(KERNELED, precision=precision)).train()
+    quick = fast(copy, replace(KERNELED, precision=precision, convolution=convolution)).train()
     for form in (reference, quick):
         form.set_draw(Draw(0, 0, torch.arange(4)))
     return reference, quick, torch.rand(4, *entry.input_shape), entry
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_every_family_is_the_same_with_kernels(kernels, name):
-    reference, quick, images, _ = both_forms(name, "float32")
+@pytest.mark.parametrize(("name", "convolution"), [
+    *((name, "direct") for name in FAMILIES),
+    *((name, "winograd") for name in ("lecture", "vgg11_small", "resnet18_small", "resnet50_small", "cifar_resnet20")),
+])  # fmt: skip
+def test_every_family_is_the_same_with_kernels(kernels, name, convolution):
+    reference, quick, images, _ = both_forms(name, "float32", convolution)
     expected, scores = reference(images), quick(images)
     assert torch.allclose(scores, expected, rtol=1e-3, atol=1e-4 * expected.abs().max().item())
     direction = torch.rand_like(expected)

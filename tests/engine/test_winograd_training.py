@@ -10,8 +10,8 @@ from torch import Tensor
 
 from convscope.engine import winograd as scoring
 from convscope.engine.kernels import library
-from convscope.engine.kernels.operations import Convolving, Kernels
-from convscope.engine.kernels.winograd_operations import convolve, suits
+from convscope.engine.kernels.operations import Convolving, Drop, Kernels, Pooling, pool
+from convscope.engine.kernels.winograd_operations import Then, convolve, suits
 
 needs_kernel = pytest.mark.skipif(scoring.kernel() is None, reason="no C++ compiler on this machine")
 NAMES = ("output", "maps", "weight", "bias")
@@ -36,7 +36,7 @@ def drawn(count, channels, filters, size, dtype=torch.float32) -> tuple[Tensor, 
 
 def ours(maps, weight, bias, padding, relu) -> dict[str, Tensor]:
     leaves = [leaf.detach().requires_grad_() for leaf in (maps, weight, bias)]
-    out = convolve(*leaves, by(padding), relu, kernels())
+    out = convolve(*leaves, by(padding), Then(relu), kernels())
     return _with_gradients(out, leaves)
 
 
@@ -63,7 +63,7 @@ def error(found: Tensor, exact: Tensor) -> float:
     count=st.integers(1, 9),
     channels=st.sampled_from([16, 32, 48, 80]),
     filters=st.sampled_from([16, 32, 64, 144]),
-    size=st.tuples(st.integers(6, 21), st.integers(6, 21)),
+    size=st.tuples(st.integers(3, 21), st.integers(3, 21)),
     padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
     relu=st.booleans(),
     dtype=st.sampled_from([torch.float32, torch.bfloat16]),
@@ -90,6 +90,68 @@ def test_its_float32_error_is_a_few_times_that_of_the_plain_sum(size, channels, 
     plain, found = torchs(*tensors, padding, torch.float32), ours(*tensors, padding, False)
     for name in NAMES:
         assert error(found[name], exact[name]) <= 8 * error(plain[name], exact[name]), name
+
+
+@needs_kernel
+@settings(max_examples=20, deadline=None)
+@given(
+    count=st.integers(1, 60),
+    channels=st.sampled_from([16, 48]),
+    filters=st.sampled_from([16, 80]),
+    relu=st.booleans(),
+)
+def test_maps_of_two_by_two_pixels_have_tiles_of_their_own(count, channels, filters, relu):
+    tensors = drawn(count, channels, filters, (2, 2))
+    found = ours(*tensors, (1, 1), relu)
+    exact = torchs(*tensors, (1, 1), torch.float64, found["output"] > 0 if relu else None)
+    for name in NAMES:
+        assert error(found[name], exact[name]) < 1e-6, name
+
+
+@needs_kernel
+@settings(max_examples=40, deadline=None)
+@given(
+    count=st.integers(1, 5),
+    filters=st.sampled_from([16, 48]),
+    size=st.tuples(st.integers(4, 17), st.integers(4, 17)),
+    padding=st.sampled_from([(0, 0), (1, 1)]),
+    relu=st.booleans(),
+    rate=st.sampled_from([0.0, 0.25, 0.3]),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+)
+def test_pool_relu_and_dropout_in_its_pass_are_those_of_a_pass_of_their_own(
+    count, filters, size, padding, relu, rate, dtype
+):
+    library_here = library.load().library
+    assert library_here is not None
+    drop = Drop(torch.arange(count, dtype=torch.int32) * 77777, rate) if rate else None
+    tensors = drawn(count, 16, filters, size, torch.float32)
+    found, expected = [], []
+    for together, results in ((True, found), (False, expected)):
+        maps, weight, bias = (each.detach().requires_grad_() for each in tensors)
+        if together:
+            numbers = maps.to(dtype)
+            out = convolve(numbers, weight, bias, by(padding), Then(relu, True, drop), kernels())
+        else:  # the convolution's own maps stay float32, as they do inside the one pass
+            between = convolve(maps.to(dtype).float(), weight, bias, by(padding), Then(False), kernels())
+            half = (between.shape[2] // 2, between.shape[3] // 2)
+            pooling = Pooling((2, 2), (2, 2), (0, 0), half)
+            out = pool(between, pooling, relu, drop, Kernels(library_here)).to(dtype)
+        entering = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
+        gradients = torch.autograd.grad(out, (maps, weight, bias), entering)
+        results.extend((out.detach(), *gradients))
+    assert torch.equal(found[0], expected[0])
+    for one, other in zip(found[1:], expected[1:], strict=True):
+        assert error(one, other.double()) < (1e-6 if dtype == torch.float32 else 5e-3)
+
+
+@needs_kernel
+def test_not_a_number_wins_its_window_and_stays_through_the_relu():
+    maps, weight, bias = drawn(1, 16, 16, (8, 8))
+    maps[0, 3, 0, 0] = float("nan")
+    out = convolve(maps, weight, bias, by((1, 1)), Then(True, True), kernels())
+    assert out[0, :, 0, 0].isnan().all()
+    assert not out[0, :, 3, 3].isnan().any()
 
 
 @needs_kernel
@@ -129,7 +191,7 @@ def test_only_the_gradients_that_are_wanted_are_made_and_they_are_the_same():
     )
     for number, name in enumerate(NAMES[1:]):
         leaves = [leaf.detach().requires_grad_(i == number) for i, leaf in enumerate((maps, weight, bias))]
-        out = convolve(*leaves, by((1, 1)), True, kernels())
+        out = convolve(*leaves, by((1, 1)), Then(True), kernels())
         (gradient,) = torch.autograd.grad(out, leaves[number], entering)
         assert torch.equal(gradient, every[name]), name
 
@@ -137,9 +199,9 @@ def test_only_the_gradients_that_are_wanted_are_made_and_they_are_the_same():
 @needs_kernel
 def test_without_a_bias_and_with_weights_by_pixel_it_is_the_same_convolution():
     maps, weight, bias = drawn(2, 16, 32, (9, 9))
-    plain = convolve(maps, weight, torch.zeros_like(bias), by((0, 0)), False, kernels())
+    plain = convolve(maps, weight, torch.zeros_like(bias), by((0, 0)), Then(False), kernels())
     turned = weight.to(memory_format=torch.channels_last)
-    assert torch.equal(convolve(maps, turned, None, by((0, 0)), False, kernels()), plain)
+    assert torch.equal(convolve(maps, turned, None, by((0, 0)), Then(False), kernels()), plain)
 
 
 @needs_kernel
@@ -147,13 +209,15 @@ def test_without_a_bias_and_with_weights_by_pixel_it_is_the_same_convolution():
 def test_what_is_not_a_number_stays_so_through_the_relu(dtype):
     maps, weight, bias = drawn(1, 16, 16, (8, 8), dtype)
     maps[0, 3, 4, 4] = float("nan")
-    out = convolve(maps, weight, bias, by((1, 1)), True, kernels())
+    out = convolve(maps, weight, bias, by((1, 1)), Then(True), kernels())
     assert out[0, :, 3:6, 3:6].isnan().all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_plain_three_by_three_suits(dtype):
-    assert suits(torch.zeros(2, 32, 26, 26, dtype=dtype), torch.zeros(64, 32, 3, 3), by((0, 0)))
+@pytest.mark.parametrize(("size", "padding"), [(26, 0), (4, 1), (8, 1)])
+def test_a_plain_three_by_three_suits(dtype, size, padding):
+    maps = torch.zeros(2, 32, size, size, dtype=dtype)
+    assert suits(maps, torch.zeros(64, 32, 3, 3), by((padding, padding)))
 
 
 @pytest.mark.parametrize(
@@ -163,7 +227,9 @@ def test_a_plain_three_by_three_suits(dtype):
         (torch.zeros(2, 32, 26, 26), torch.zeros(64, 32, 3, 3).double(), by((0, 0))),
         (torch.zeros(2, 32, 26, 26), torch.zeros(64, 32, 5, 5), by((0, 0))),
         (torch.zeros(2, 32, 26, 26), torch.zeros(64, 32, 3, 3), by((3, 0))),
-        (torch.zeros(2, 32, 26, 5), torch.zeros(64, 32, 3, 3), by((0, 0))),
+        (torch.zeros(2, 32, 26, 3), torch.zeros(64, 32, 3, 3), by((0, 0))),
+        (torch.zeros(2, 32, 5, 5), torch.zeros(64, 32, 3, 3), by((1, 1))),
+        (torch.zeros(2, 32, 2, 2).bfloat16(), torch.zeros(64, 32, 3, 3), by((1, 1))),
         (torch.zeros(2, 8, 26, 26), torch.zeros(64, 8, 3, 3), by((0, 0))),
         (torch.zeros(2, 32, 26, 26), torch.zeros(40, 32, 3, 3), by((0, 0))),
         (torch.zeros(2, 16, 26, 26).bfloat16(), torch.zeros(16, 16, 3, 3), by((0, 0))),

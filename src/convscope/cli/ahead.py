@@ -8,7 +8,7 @@ from pathlib import Path
 import convscope
 from convscope import compiling
 
-TRAINING = ("kernels", "winograd")
+TRAINING = ("kernels", "winograd", "products")
 SCORING = ("winograd",)
 
 

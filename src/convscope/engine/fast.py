@@ -39,7 +39,7 @@ from convscope.reference.modules import (
 )
 
 if TYPE_CHECKING:
-    from convscope.engine.kernels.operations import Drop, Kernels
+    from convscope.engine.kernels.operations import Convolving, Drop, Kernels
     from convscope.engine.plan import Plan
     from convscope.engine.random import Draw
     from convscope.layers import lrn
@@ -74,11 +74,12 @@ def fast(module: Network, plan: Plan | None = None) -> Fast:
 @dataclass(frozen=True, eq=False)
 class Arithmetic:
     """In which numbers a fast form works (None: in those it is given), with which kernels, if any, with which for 3×3
-    convolutions, and whether its training steps are recorded and replayed on a GPU."""
+    convolutions and for other products, and whether its training steps are recorded and replayed on a GPU."""
 
     dtype: torch.dtype | None = None
     kernels: Kernels | None = None
     winograd: Kernels | None = None
+    products: Kernels | None = None
     recorded: bool = False
 
     def entering(self, images: Tensor) -> Tensor:
@@ -99,6 +100,7 @@ def arithmetic_of(plan: Plan | None) -> Arithmetic:
         torch.bfloat16 if plan.precision == "bfloat16" else None,
         kernels=_kernels("kernels") if on_cpu else None,
         winograd=_kernels("winograd") if on_cpu and plan.convolution == "winograd" else None,
+        products=_kernels("products") if on_cpu and plan.convolution == "winograd" else None,
         recorded=plan.compiled and plan.device == "cuda",
     )
 
@@ -181,7 +183,9 @@ class _Assembly:
     def _joined(self, module: nn.Module, rest: deque[nn.Module], kernels: Kernels) -> Operation:
         """With kernels: one operation for a module and its followers."""
         if isinstance(module, nn.Conv2d):
-            return _convolution(module, _taken(rest, nn.ReLU) is not None, kernels, self.arithmetic.winograd)
+            return self._convolution(module, rest, kernels)
+        if isinstance(module, nn.Linear) and self.arithmetic.products is not None:
+            return _dense(module, self.arithmetic.products)
         if isinstance(module, nn.BatchNorm2d):
             run = _norm(module, _taken(rest, nn.ReLU) is not None, kernels)
             return lambda maps, _: run(maps, None)
@@ -194,6 +198,15 @@ class _Assembly:
         if isinstance(module, nn.Flatten):
             return _flatten(module, kernels)
         return _alone(module)
+
+    def _convolution(self, module: nn.Conv2d, rest: deque[nn.Module], kernels: Kernels) -> Operation:
+        """With its relu; or with the 2×2 pool, relu and dropout behind it, where Winograd's method takes them along."""
+        pool = rest[0] if rest else None
+        if self.arithmetic.winograd is None or not isinstance(pool, MaxPool) or not _is_two_by_two(pool):
+            return _convolution(module, _taken(rest, nn.ReLU) is not None, self.arithmetic)
+        rest.popleft()
+        relu, dropout = _taken(rest, nn.ReLU) is not None, _taken(rest, Dropout)
+        return _convolution_and_pool(module, pool, relu, dropout, self.arithmetic)
 
     def _composite(self, module: Row) -> Operation:
         paths = [self.in_a_row(module, names) for names in module.paths]
@@ -320,17 +333,78 @@ def _response_norm(images: Tensor, layer: lrn) -> Tensor:
 # ---- several modules in one pass, with kernels ------------------------------------------------------------
 
 
-def _convolution(module: nn.Conv2d, relu: bool, kernels: Kernels, winograd: Kernels | None) -> Operation:
-    from convscope.engine.kernels import operations, winograd_operations
+def _convolution(module: nn.Conv2d, relu: bool, arithmetic: Arithmetic) -> Operation:
+    """By Winograd's method or our own products where they suit, else by torch's."""
+    from convscope.engine.kernels import operations, products_operations, winograd_operations
 
-    stride, dilation = _pair(module.stride), _pair(module.dilation)
-    by = operations.Convolving(stride, _pair(module.padding), dilation, module.groups)
+    by, kernels, winograd, products = (
+        _convolving(module),
+        arithmetic.kernels,
+        arithmetic.winograd,
+        arithmetic.products,
+    )
+    assert kernels is not None
+    then = winograd_operations.Then(relu)
 
     def run(maps: Tensor, _: Outputs | None) -> Tensor:
         maps, weight, bias = _bordered(maps, module), module.weight, module.bias
         if winograd is not None and winograd_operations.suits(maps, weight, by):
-            return winograd_operations.convolve(maps, weight, bias, by, relu, winograd)
+            return winograd_operations.convolve(maps, weight, bias, by, then, winograd)
+        if products is not None and products_operations.suits(maps, weight, by):
+            return products_operations.convolve(maps, weight, bias, by, relu, products)
         return operations.convolve(maps, weight, bias, by, relu, kernels)
+
+    return run
+
+
+def _convolution_and_pool(
+    module: nn.Conv2d, pool: MaxPool, relu: bool, dropout: Dropout | None, arithmetic: Arithmetic
+) -> Operation:
+    """In one pass where Winograd's method suits, else one after the other."""
+    from convscope.engine.kernels import winograd_operations
+
+    kernels, winograd = arithmetic.kernels, arithmetic.winograd
+    assert kernels is not None
+    assert winograd is not None
+    by = _convolving(module)
+    apart = _chained([_convolution(module, False, arithmetic), _pool(pool, relu, dropout, kernels)])
+
+    def run(maps: Tensor, outputs: Outputs | None) -> Tensor:
+        bordered, weight = _bordered(maps, module), module.weight
+        if not winograd_operations.suits(bordered, weight, by):
+            return apart(maps, outputs)
+        then = winograd_operations.Then(relu, True, _drop(dropout, maps))
+        return winograd_operations.convolve(bordered, weight, module.bias, by, then, winograd)
+
+    return run
+
+
+def _convolving(module: nn.Conv2d) -> Convolving:
+    from convscope.engine.kernels.operations import Convolving
+
+    return Convolving(_pair(module.stride), _pair(module.padding), _pair(module.dilation), module.groups)
+
+
+def _is_two_by_two(pool: MaxPool) -> bool:
+    """Whether windows of 2×2 stand side by side, with no border and none that sticks out."""
+    sides = pool.sides if isinstance(pool, PaddedMaxPool2d) else _pair(pool.padding)
+    return (
+        _window(pool)[:2] == ((2, 2), (2, 2))
+        and not any(sides)
+        and getattr(pool, "dilation", 1) in (1, (1, 1))
+        and not getattr(pool, "ceil_mode", False)
+    )
+
+
+def _dense(module: nn.Linear, products: Kernels) -> Operation:
+    from convscope.engine.kernels import products_operations
+
+    alone = _alone(module)
+
+    def run(vectors: Tensor, outputs: Outputs | None) -> Tensor:
+        if not products_operations.suits_dense(vectors, module.weight):
+            return alone(vectors, outputs)
+        return products_operations.dense(vectors, module.weight, module.bias, products)
 
     return run
 

@@ -48,7 +48,8 @@ class Plan:
         evaluation_batch: images scored at a time.
         reason: why, in a sentence.
         trials: what was measured to choose, if anything was.
-        convolution: "direct", torch's own, or "winograd", ours for 3×3 windows with a quarter of the products.
+        convolution: "direct", torch's own, or "winograd", ours: for 3×3 windows with a quarter of the products, and for
+            other windows and dense layers with products of our own.
         deterministic: whether only arithmetic is used that gives the same bits each time; on the CPU it always is.
     """
 

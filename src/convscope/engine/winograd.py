@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.kernels import library
-from convscope.engine.kernels.operations import Kernels
+from convscope.engine.kernels.operations import Kernels, no_dropout
 from convscope.engine.kernels.winograd_operations import GRAIN, MOST_WEIGHTS, TILES, Shape, scratch
 
 POINTS = (0.625, 1.5)  # winograd.cpp has the same
@@ -62,7 +62,8 @@ class Winograd(nn.Module):
         sizes = (count, height, width, self.channels, self.filters, rows, columns, self.top, self.left)
         shape = Shape(*sizes, self.relu, self.pool, TILES, torch.get_num_threads(), 1)
         weight, bias = self.get_buffer("weight"), self.get_buffer("bias")
-        kernels.call("convolve", images, images, weight, bias, out, scratch(shape, False, kernels), shape)
+        tiles = scratch(shape, False, kernels)
+        kernels.call("convolve", images, images, weight, bias, out, None, tiles, shape, no_dropout())
         return out.permute(0, 3, 1, 2)
 
 

@@ -1,6 +1,9 @@
-"""Our own compiled steps between convolutions, and torch's operations made of them.
+"""Our own compiled operations of a training step, and torch's operations made of them.
 
-kernels.cpp     the arithmetic
-library.py      builds and loads it
-operations.py   autograd functions over it
+kernels.cpp              pool, relu, dropout, norm, the first convolution, Adadelta
+winograd.cpp             3×3 convolutions by Winograd's method
+products.cpp             other convolutions and dense layers
+vectors.h, dropout.h     what these share
+library.py               builds and loads them
+*operations.py           autograd functions over them
 """

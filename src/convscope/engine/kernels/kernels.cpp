@@ -12,6 +12,7 @@
 #include <immintrin.h>
 #endif
 
+#include "dropout.h"
 
 namespace {
 
@@ -22,7 +23,6 @@ using std::uint32_t;
 using std::uint8_t;
 
 constexpr int LANES = 64;         // channels handled together: four vectors of sixteen floats
-constexpr uint8_t NOBODY = 255;   // the winner of a window whose gradient goes nowhere
 
 inline float wide(float value) { return value; }
 inline float wide(bfloat16 value) { return __builtin_bit_cast(float, uint32_t(value) << 16); }
@@ -84,44 +84,6 @@ struct Repeated {
 
     Repeated(const T* by_channel, int64_t channels, int64_t times) : numbers(times > 1 ? block : by_channel) {
         for (int64_t c = 0; times > 1 && c < LANES; c++) block[c] = by_channel[c % channels];
-    }
-};
-
-// The integer mixer of engine/random.py, on unsigned numbers.
-inline uint32_t mixed(uint32_t bits) {
-    bits ^= bits >> 16;
-    bits *= 0x7FEB352Du;
-    bits ^= bits >> 15;
-    bits *= 0x846CA68Bu;
-    return bits ^ (bits >> 16);
-}
-
-// Inverted dropout as Draw.keep makes it: four numbers share a word where the rate is a multiple of 1/256.
-struct Dropout {
-    const int32_t* rows;  // (N,) the hash of each sample; null for no dropout
-    int32_t by_bytes;     // whether a byte decides, else a whole word
-    uint32_t threshold;   // what is below it is dropped
-    float scale;          // 1 / (1 - rate)
-
-    bool on() const { return rows != nullptr; }
-    float factor() const { return rows ? scale : 1.0f; }
-
-    // Factors (0 or scale) of `lanes` numbers of one sample: first, first + step, first + 2 step, …
-    inline void factors(int64_t sample, uint32_t first, uint32_t step, int lanes, float* to) const {
-        const uint32_t row = uint32_t(rows[sample]), below = threshold;
-        const float kept = scale;
-        if (by_bytes) {
-            for (int c = 0; c < lanes; c++) {
-                const uint32_t number = first + uint32_t(c) * step;
-                const uint32_t bits = mixed(row + (number >> 2) * 0x9E3779B9u);
-                to[c] = ((bits >> (8 * (number & 3))) & 255u) >= below ? kept : 0.0f;
-            }
-        } else {
-            for (int c = 0; c < lanes; c++) {
-                const uint32_t bits = mixed(row + (first + uint32_t(c) * step) * 0x9E3779B9u);
-                to[c] = (bits ^ 0x80000000u) >= below ? kept : 0.0f;
-            }
-        }
     }
 };
 

@@ -22,5 +22,5 @@ def load(name: str = "kernels") -> Built:
 
 def sources() -> str:
     """A digest of all the C++ here: what was measured with other kernels is no answer any more."""
-    texts = sorted((file.name, file.read_bytes()) for file in FOLDER.glob("*.cpp"))
+    texts = sorted((file.name, file.read_bytes()) for kind in ("*.cpp", "*.h") for file in FOLDER.glob(kind))
     return hashlib.sha256(repr(texts).encode()).hexdigest()[:24]

@@ -59,7 +59,12 @@ class Drop:
 
 
 def _structure(drop: Drop | None) -> _Dropout:
-    return drop.structure() if drop else _Dropout(None, 0, 0, 1.0)
+    return drop.structure() if drop else no_dropout()
+
+
+def no_dropout() -> _Dropout:
+    """As the kernels take it where nothing is dropped."""
+    return _Dropout(None, 0, 0, 1.0)
 
 
 class Kernels:
@@ -314,9 +319,14 @@ class _Convolution(Function):
         )
 
 
+def has_bfloat16() -> bool:
+    """Whether the library has instructions for bfloat16 on this processor; elsewhere torch does it slowly."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def _convolved(maps: Tensor, weight: Tensor, bias: Tensor | None, by: Convolving, relu: bool) -> Tensor:
     """With the relu inside the library's own pass where it can do so."""
-    if relu and torch._C._has_mkldnn and by.groups == 1:
+    if relu and torch._C._has_mkldnn and by.groups == 1 and (maps.dtype == torch.float32 or has_bfloat16()):
         made: Tensor = torch.ops.mkldnn._convolution_pointwise(
             maps, weight, bias, by.padding, by.stride, by.dilation, by.groups, "relu", [], ""
         )

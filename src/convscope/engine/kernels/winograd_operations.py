@@ -2,29 +2,33 @@
 
 Maps (N, C, H, W) lie pixel by pixel, float32 or bfloat16; all arithmetic is float32, so is the weight, and so are its
 transformed form and its gradient. `winograd.cpp` does the work: the backward pass transforms the gradient of the
-output once, with the relu's mask and the sum for the bias, and uses it for both gradients.
+output once, with the relu's mask and the sum for the bias, and uses it for both gradients. A 2×2 pool, relu and dropout
+behind the convolution run in the same pass, so that its own maps, four times as large as the pool's, never leave the
+registers.
 
-Source: A. Lavin & S. Gray, Fast Algorithms for Convolutional Neural Networks (2016); the points and the transposed
-form of the gradients are ours.
+Source: A. Lavin & S. Gray, Fast Algorithms for Convolutional Neural Networks (2016); the points, the transposed form of
+the gradients and the form for maps of 2×2 pixels are ours.
 """
 
 from __future__ import annotations
 
 import ctypes
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from convscope.engine.kernels.operations import Convolving, Kernels, _by_pixel, _like
+from convscope.engine.kernels.operations import Convolving, Drop, Kernels, _by_pixel, _like, _structure
 
 GRAIN = 16  # channels and filters are multiples of it: the floats in the widest register
 MOST_WEIGHTS = 256 * 256  # channels × filters; transformed, they take four times the memory
 LEAST_WEIGHTS_HALF = 32 * 32  # for bfloat16 maps: with fewer, torch's own products in bfloat16 are faster
-LEAST_PX = 6  # of maps: smaller ones fill no tile
+LEAST_GAIN = 2.0  # products of the plain sum for each of ours: small maps do not fill their tiles
 MOST_PADDING = 2
 PLACES = 36
+SIDE_PX = 4  # of a tile's output
 TILES = 24  # transformed at a time, forward; with their weights they stay in the caches
 TILES_BACK = 36  # and backward, where the gradient of the weights is read and written for each block
 MOST_PARTS, PARTS_BYTES = (
@@ -33,13 +37,30 @@ MOST_PARTS, PARTS_BYTES = (
 )  # of the images, each with its own sum for the weight's gradient; memory of all
 
 
+LARGE, SMALL = "", "_small"  # the kinds of tiles, as in the kernels' names
+
+
 class Shape(ctypes.Structure):
-    """As winograd.cpp takes it; `parts` is used backward only, `pool` forward only."""
+    """As winograd.cpp takes it; `parts` is used backward only."""
 
     _fields_ = [(name, ctypes.c_int64) for name in (
         "images", "height", "width", "channels", "filters", "out_height", "out_width", "pad_top", "pad_left",
         "relu", "pool", "tiles_at_once", "threads", "parts",
     )]  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Then:
+    """What runs behind the convolution in the same pass: a 2×2 max-pool of step 2, relu, and after a pool dropout."""
+
+    relu: bool
+    pool: bool = False
+    drop: Drop | None = None
+
+
+def places_of(kind: str) -> int:
+    """Products a tile."""
+    return 9 if kind == SMALL else PLACES
 
 
 def suits(maps: Tensor, weight: Tensor, by: Convolving) -> bool:
@@ -52,10 +73,21 @@ def suits(maps: Tensor, weight: Tensor, by: Convolving) -> bool:
         and weight.shape[2:] == (3, 3)
         and (by.stride, by.dilation, by.groups) == ((1, 1), (1, 1), 1)
         and max(by.padding) <= MOST_PADDING
-        and min(maps.shape[2:]) >= LEAST_PX
+        and (_gain(*by.out(maps, weight)) >= LEAST_GAIN or is_small(maps, by))
         and channels % GRAIN == filters % GRAIN == 0
         and least <= channels * filters <= MOST_WEIGHTS
     )
+
+
+def _gain(rows: int, columns: int) -> float:
+    """How many products the plain sum makes for each of ours."""
+    tiles = -(-rows // SIDE_PX) * -(-columns // SIDE_PX)
+    return 9 * rows * columns / (PLACES * tiles)
+
+
+def is_small(maps: Tensor, by: Convolving) -> bool:
+    """Whether these are maps of 2×2 pixels with a border of one, which have tiles of their own."""
+    return maps.shape[2:] == (2, 2) and by.padding == (1, 1) and maps.dtype == torch.float32
 
 
 class _Winograd(Function):
@@ -66,59 +98,65 @@ class _Winograd(Function):
         weight: Tensor,
         bias: Tensor | None,
         by: Convolving,
-        relu: bool,
+        then: Then,
         winograd: Kernels,
     ) -> Tensor:
         maps = _by_pixel(maps)
-        shape = _shape(maps, weight, by, relu)
-        out = _like(maps, shape.filters, shape.out_height, shape.out_width)
+        kind, shape = _shape(maps, weight, by, then)
+        shrink = 2 if then.pool else 1
+        out = _like(maps, shape.filters, shape.out_height // shrink, shape.out_width // shrink)
+        winner = torch.empty(out.numel(), dtype=torch.uint8) if then.pool else None
         shift = torch.zeros(shape.filters) if bias is None else bias.detach().contiguous()
-        places = _places(weight.detach().permute(2, 3, 1, 0), winograd)
-        tiles = scratch(shape, False, winograd)
-        winograd.call("convolve", maps, maps, places, shift, out, tiles, shape)
-        ctx.save_for_backward(maps, weight, out if relu else None)
-        ctx.by, ctx.winograd, ctx.relu = by, winograd, relu
+        places = _places(weight.detach().permute(2, 3, 1, 0), kind, winograd)
+        tiles, drop = scratch(shape, False, winograd, kind), _structure(then.drop)
+        winograd.call(f"convolve{kind}", maps, maps, places, shift, out, winner, tiles, shape, drop)
+        ctx.save_for_backward(maps, weight, out if then.relu and not then.pool else None, winner)
+        ctx.by, ctx.winograd, ctx.then, ctx.scale = by, winograd, then, drop.scale
         return out
 
     @staticmethod
     def backward(
         ctx: Any, out_gradient: Tensor
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None, None]:
-        maps, weight, out = ctx.saved_tensors
+        maps, weight, out, winner = ctx.saved_tensors
         winograd: Kernels = ctx.winograd
         for_maps, for_weight, for_bias = ctx.needs_input_grad[:3]
         out_gradient = _by_pixel(out_gradient)
-        shape = _shape(maps, weight, ctx.by, ctx.relu)
+        kind, shape = _shape(maps, weight, ctx.by, ctx.then)
         shape.tiles_at_once, shape.parts = TILES_BACK, _parts(shape)
-        turned = _places(weight.detach().permute(2, 3, 0, 1), winograd) if for_maps else None
+        turned = _places(weight.detach().permute(2, 3, 0, 1), kind, winograd) if for_maps else None
         gradient = _like(maps, *maps.shape[1:]) if for_maps else None
-        weights = torch.empty(shape.parts, PLACES, shape.channels, shape.filters) if for_weight else None
+        weights = (
+            torch.empty(shape.parts, places_of(kind), shape.channels, shape.filters) if for_weight else None
+        )
         biases = torch.empty(shape.parts, shape.filters)
-        tiles = scratch(shape, True, winograd)
         winograd.call(
-            "convolve_gradient",
+            f"convolve_gradient{kind}",
             maps,
             maps,
             out_gradient,
             out,
+            winner,
+            float(ctx.scale),
             turned,
             gradient,
             weights,
             biases,
-            tiles,
+            scratch(shape, True, winograd, kind),
             shape,
         )
-        weight_gradient = None if weights is None else _summed(weights, winograd)
+        weight_gradient = None if weights is None else _summed(weights, kind, winograd)
         return gradient, weight_gradient, biases.sum(0) if for_bias else None, None, None, None
 
 
-def _shape(maps: Tensor, weight: Tensor, by: Convolving, relu: bool) -> Shape:
+def _shape(maps: Tensor, weight: Tensor, by: Convolving, then: Then) -> tuple[str, Shape]:
+    """The kind of tiles, as the kernels' names have it, and the sizes."""
     images, channels, height, width = maps.shape
     out = by.out(maps, weight)
     threads = torch.get_num_threads()
-    return Shape(
-        images, height, width, channels, len(weight), *out, *by.padding, relu, False, TILES, threads, 1
-    )
+    kind, padding = (SMALL, (0, 0)) if is_small(maps, by) else (LARGE, by.padding)
+    sizes = (images, height, width, channels, len(weight), *out, *padding)
+    return kind, Shape(*sizes, then.relu, then.pool, TILES, threads, 1)
 
 
 def _parts(shape: Shape) -> int:
@@ -127,33 +165,34 @@ def _parts(shape: Shape) -> int:
     return max(2, min(MOST_PARTS, PARTS_BYTES // part_bytes))
 
 
-def scratch(shape: Shape, backward: bool, winograd: Kernels) -> Tensor:
+def scratch(shape: Shape, backward: bool, winograd: Kernels, kind: str = LARGE) -> Tensor:
     """Memory for the tiles of every thread."""
     floats = torch.empty(2, dtype=torch.int64)
-    winograd.call("scratch", torch.empty(0), floats, shape)
+    winograd.call(f"scratch{kind}", torch.empty(0), floats, shape)
     return torch.empty(int(floats[int(backward)]))
 
 
-def _places(weight: Tensor, winograd: Kernels) -> Tensor:
-    """Weights (3, 3, a, b) at the places of the method: (36, a, b)."""
+def _places(weight: Tensor, kind: str, winograd: Kernels) -> Tensor:
+    """Weights (3, 3, a, b) at the places of the method: (places, a, b)."""
     weight = weight.contiguous()
-    places = torch.empty(PLACES, *weight.shape[2:])
-    winograd.call("transform_weight", weight, weight, places, places[0].numel(), torch.get_num_threads())
+    places = torch.empty(places_of(kind), *weight.shape[2:])
+    count = places[0].numel()
+    winograd.call(f"transform_weight{kind}", weight, weight, places, count, torch.get_num_threads())
     return places
 
 
-def _summed(weights: Tensor, winograd: Kernels) -> Tensor:
-    """The gradient (filters, C, 3, 3) of its parts (parts, 36, C, filters)."""
+def _summed(weights: Tensor, kind: str, winograd: Kernels) -> Tensor:
+    """The gradient (filters, C, 3, 3) of its parts (parts, places, C, filters)."""
     parts, _, channels, filters = weights.shape
     total = torch.empty(3, 3, channels, filters)
-    winograd.call(
-        "sum_weight_gradient", weights, weights, total, channels * filters, parts, torch.get_num_threads()
-    )
+    count, threads = channels * filters, torch.get_num_threads()
+    winograd.call(f"sum_weight_gradient{kind}", weights, weights, total, count, parts, threads)
     return total.permute(3, 2, 0, 1)
 
 
 def convolve(
-    maps: Tensor, weight: Tensor, bias: Tensor | None, by: Convolving, relu: bool, winograd: Kernels
+    maps: Tensor, weight: Tensor, bias: Tensor | None, by: Convolving, then: Then, winograd: Kernels
 ) -> Tensor:
-    """relu of the convolution of maps (N, C, H, W) with float32 weight (filters, C, 3, 3); one that `suits`."""
-    return _Winograd.apply(maps, weight, bias, by, relu, winograd)  # type: ignore[no-any-return]
+    """What `then` makes of the convolution of maps (N, C, H, W) with float32 weight (filters, C, 3, 3); one that
+    `suits`."""
+    return _Winograd.apply(maps, weight, bias, by, then, winograd)  # type: ignore[no-any-return]

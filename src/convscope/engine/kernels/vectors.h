@@ -1,0 +1,130 @@
+// What the C++ files here share: rows of floats the width of a register, maps in float or bfloat16 (the upper half of a
+// float's bits), and the product of a few rows by a few columns that all larger products are made of.
+
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
+namespace {
+
+using bfloat16 = uint16_t;
+using std::int64_t;
+
+#if defined(__AVX512F__)
+constexpr int64_t WIDTH = 16, MOST_COLUMNS = 4;  // 24 sums in 32 registers
+#elif defined(__AVX2__)
+constexpr int64_t WIDTH = 8, MOST_COLUMNS = 2;  // 12 sums in 16 registers
+#else
+constexpr int64_t WIDTH = 4, MOST_COLUMNS = 4;
+#endif
+constexpr int64_t MOST_ROWS = 6;  // multiplied at a time; then 4, 2 and 1
+constexpr int64_t LINE = 64;      // bytes of the cache that come together
+
+typedef float Vector __attribute__((vector_size(WIDTH * 4), aligned(4), may_alias));
+typedef uint32_t Words __attribute__((vector_size(WIDTH * 4), aligned(4), may_alias));
+typedef uint8_t Bytes __attribute__((vector_size(WIDTH), aligned(1), may_alias));
+typedef bfloat16 Halves __attribute__((vector_size(WIDTH * 2), aligned(2), may_alias));
+
+inline Vector load(const float* from) { return *reinterpret_cast<const Vector*>(from); }
+inline Vector load(const bfloat16* from) {
+#ifdef __AVX512F__  // some compilers make five instructions of the general form
+    const Words words = Words(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)from)));
+#else
+    const Words words = __builtin_convertvector(*reinterpret_cast<const Halves*>(from), Words);
+#endif
+    return Vector(words << 16);
+}
+inline void store(float* to, Vector value) { *reinterpret_cast<Vector*>(to) = value; }
+inline void store(bfloat16* to, Vector value) {  // to the nearest, halves to even
+#ifdef __AVX512BF16__
+    _mm256_storeu_si256((__m256i*)to, (__m256i)_mm512_cvtneps_pbh((__m512)value));
+#else
+    const Words bits = Words(value), rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
+    const Words not_numbers = Words(value != value);
+    *reinterpret_cast<Halves*>(to) = __builtin_convertvector((rounded & ~not_numbers) | (not_numbers & 0x7FC0), Halves);
+#endif
+}
+inline Words load(const uint8_t* from) {  // some compilers take these two apart into single numbers
+#if defined(__AVX512F__)
+    return Words(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)from)));
+#elif defined(__AVX2__)
+    return Words(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)from)));
+#else
+    return __builtin_convertvector(*reinterpret_cast<const Bytes*>(from), Words);
+#endif
+}
+inline void store(uint8_t* to, Words value) {  // at most 255
+#if defined(__AVX512F__)
+    _mm_storeu_si128((__m128i*)to, _mm512_cvtepi32_epi8((__m512i)value));
+#elif defined(__AVX2__)
+    const __m256i words = (__m256i)value;
+    const __m128i halves = _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    _mm_storel_epi64((__m128i*)to, _mm_packus_epi16(halves, halves));
+#else
+    *reinterpret_cast<Bytes*>(to) = __builtin_convertvector(value, Bytes);
+#endif
+}
+inline Vector where_positive(Vector of, Vector value) { return of <= 0.0f ? Vector{} : value; }  // keeps no-numbers
+inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+// ---- products -----------------------------------------------------------------------------------------------------
+
+// sums[row][k] (+)= Σ_i left[row · row_step + i · sum_step] · right[i · right_step + k], for ROWS rows and COLUMNS
+// vectors of k: two vectors and six numbers are loaded for twelve products.
+template <bool ADDED, int64_t ROWS, int64_t COLUMNS>
+inline void multiply(const float* left, int64_t row_step, int64_t sum_step, const float* right, int64_t right_step,
+                     float* sums, int64_t sums_step, int64_t count) {
+    Vector sum[ROWS][COLUMNS] = {};
+    for (int64_t i = 0; i < count; ++i) {
+        Vector vector[COLUMNS];
+#pragma GCC unroll 4
+        for (int64_t k = 0; k < COLUMNS; ++k) vector[k] = load(right + i * right_step + k * WIDTH);
+#pragma GCC unroll 6
+        for (int64_t row = 0; row < ROWS; ++row) {
+            const float number = left[row * row_step + i * sum_step];
+#pragma GCC unroll 4
+            for (int64_t k = 0; k < COLUMNS; ++k) sum[row][k] += number * vector[k];
+        }
+    }
+#pragma GCC unroll 6
+    for (int64_t row = 0; row < ROWS; ++row)
+#pragma GCC unroll 4
+        for (int64_t k = 0; k < COLUMNS; ++k) {
+            float* to = sums + row * sums_step + k * WIDTH;
+            store(to, ADDED ? load(to) + sum[row][k] : sum[row][k]);
+        }
+}
+
+// The same for any number of rows.
+template <bool ADDED, int64_t COLUMNS>
+inline void multiply_rows(const float* left, int64_t row_step, int64_t sum_step, const float* right,
+                          int64_t right_step, float* sums, int64_t sums_step, int64_t rows, int64_t count) {
+    int64_t row = 0;
+    const auto some = [&](auto how_many) {
+        constexpr int64_t ROWS = decltype(how_many)::value;
+        for (; row + ROWS <= rows; row += ROWS)
+            multiply<ADDED, ROWS, COLUMNS>(left + row * row_step, row_step, sum_step, right, right_step,
+                                           sums + row * sums_step, sums_step, count);
+    };
+    some(std::integral_constant<int64_t, MOST_ROWS>{});
+    some(std::integral_constant<int64_t, 4>{});
+    some(std::integral_constant<int64_t, 2>{});
+    some(std::integral_constant<int64_t, 1>{});
+}
+
+// Calls work(first column, how many vectors) for as many columns at a time as registers can take; columns are a
+// multiple of WIDTH.
+template <class Work>
+inline void in_panels(int64_t columns, const Work& work) {
+    int64_t k = 0;
+    for (; k + MOST_COLUMNS * WIDTH <= columns; k += MOST_COLUMNS * WIDTH)
+        work(k, std::integral_constant<int64_t, MOST_COLUMNS>{});
+    for (; k + 2 * WIDTH <= columns; k += 2 * WIDTH) work(k, std::integral_constant<int64_t, 2>{});
+    for (; k < columns; k += WIDTH) work(k, std::integral_constant<int64_t, 1>{});
+}
+
+}  // namespace
