@@ -35,7 +35,9 @@ inline void narrow(float value, bfloat16* to) {  // to the nearest, halves to ev
 }
 
 // Rows of numbers. The processor's own rounding where it has one: the same but for numbers below 1e-38, which are 0.
-inline void narrow(const float* from, float* to, int lanes) { std::memcpy(to, from, sizeof(float) * lanes); }
+inline void narrow(const float* from, float* to, int lanes) {  // memcpy would be a call
+    for (int c = 0; c < lanes; c++) to[c] = from[c];
+}
 inline void narrow(const float* from, bfloat16* to, int lanes) {
     int c = 0;
 #ifdef __AVX512BF16__
