@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import logging
 import os
@@ -173,7 +174,10 @@ def reason(error: Exception, path: File) -> str:
         return f"larger than {MAX_PIXELS:,} pixels"
     if isinstance(error, MemoryError):
         return "the memory is not enough for it"
-    if isinstance(error, OSError) and error.errno is not None:
+    if isinstance(error, OSError) and error.errno not in (
+        None,
+        errno.EINVAL,
+    ):  # that comes of lies in the file
         return f"the system cannot read it ({error.strerror})"
     return _damage(str(error))
 
@@ -271,6 +275,7 @@ _DAMAGE = {
     "cannot load this image": "damaged: its data cannot be decoded",
     "failed to decode": "damaged: its data cannot be decoded",
     "expected to read": "damaged: the file ends before the picture does",
+    "invalid argument": "damaged: its header makes no sense",
     "token too long": "damaged: its header makes no sense",
     "invalid literal": "damaged: its header makes no sense",
     "unsupported bmp": "damaged, or a kind of BMP that is not read here",
