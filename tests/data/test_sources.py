@@ -698,3 +698,17 @@ def test_a_picture_that_may_not_be_read_is_skipped(
         Skipped("test/b/1.png", "permission denied"),
         Skipped("train/b/1.png", "permission denied"),
     )
+
+
+def test_a_well_of_folders_is_refused(tmp_path: Path) -> None:
+    wells = [tmp_path / "photos" / "a"]
+    (tmp_path / "photos" / "b").mkdir(parents=True)
+    while len(str(wells[-1])) < 3000:
+        wells[-1].mkdir()
+        wells.append(wells[-1] / "d")
+    try:
+        with pytest.raises(DataError, match="has hundreds of folders, one in another"):
+            load_data(tmp_path / "photos")
+    finally:
+        for well in reversed(wells[:-1]):  # what clears up after tests would itself go too deep
+            well.rmdir()

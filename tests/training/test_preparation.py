@@ -226,7 +226,13 @@ def test_mixed_augmented_balanced_runs_resume_to_the_same_bits(
     run_train: Any, stopper: Any, tmp_path: Path, balance: str
 ) -> None:
     recipe = Recipe("mine", SGD(rate=0.01), batch_size=16, epochs=3, augmentation=MIXED)
-    given = {"recipe": recipe, "data": skewed(), "batch_size": None, "limit_per_class": 12, "balance": balance}
+    given = {
+        "recipe": recipe,
+        "data": skewed(),
+        "batch_size": None,
+        "limit_per_class": 12,
+        "balance": balance,
+    }
     straight = run_train(out=tmp_path / "straight", **given)
     for number, at in enumerate((1, 3, 4)):
         with pytest.raises(Interrupted):
@@ -302,7 +308,10 @@ def test_pictures_are_augmented_by_default_and_named_recipes_and_digits_are_not(
     given: dict[str, Any] = {"net": NET, "steps": 2, "batch_size": 4, "size_px": 24}
     usual = train(photos, **given, out=tmp_path / "usual")
     assert augmentation(usual)["flip"] == "random"
-    assert any("In training they are mirrored, moved by up to 2 px; --augment none" in note for note in usual.messages)
+    assert any(
+        "In training they are mirrored, moved by up to 2 px; --augment none" in note
+        for note in usual.messages
+    )
     assert any("Pictures are stretched to 24×24 (--fit squash)." in note for note in usual.messages)
     plain = train(photos, **given, augment="none", out=tmp_path / "plain")
     named = train(photos, **given, recipe="fast", out=tmp_path / "named")

@@ -74,8 +74,17 @@ def find(place: Path) -> Pictures | ImageData:
         MissingExtraError: what reads it is not installed.
         OSError: it cannot be read.
     """
-    if place.is_dir():
-        return _in_folder(place)
+    try:
+        return _in_folder(place) if place.is_dir() else _in_file(place)
+    except RecursionError as error:
+        raise DataError(
+            f"{place} has hundreds of folders, one in another",
+            "class folders a few levels deep",
+            "Check the path",
+        ) from error
+
+
+def _in_file(place: Path) -> Pictures | ImageData:
     try:
         hazards.check_kind(place)  # a pipe would wait for its writer for ever
     except DataError as error:
