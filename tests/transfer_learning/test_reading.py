@@ -6,9 +6,11 @@ import json
 import zipfile
 from pathlib import Path
 
+import numpy as np
+
 from convscope.evaluation import evaluate
 
-from .conftest import Transfer
+from .conftest import Transfer, gratings
 
 
 def test_a_skip_list_and_salvage(run_transfer: Transfer, photos: Path, tmp_path: Path) -> None:
@@ -30,3 +32,12 @@ def test_a_skip_list_and_salvage(run_transfer: Transfer, photos: Path, tmp_path:
     assert data[0]["digest"] != data[1]["digest"]
     for run in (plain, salvaged):
         assert evaluate(run.folder).accuracy == run.result["validation_accuracy"]
+
+
+def test_arrays_from_a_file_are_brought_to_the_backbones_size(run_transfer: Transfer, tmp_path: Path) -> None:
+    images, labels = gratings(36, 3, seed=21, side=24)
+    np.savez(tmp_path / "few.npz", images=images, labels=labels)
+    run = run_transfer(data=tmp_path / "few.npz")
+    assert run.model().input_shape == (3, 32, 32)
+    assert any("they are enlarged" in note for note in run.messages)
+    assert evaluate(run.folder).accuracy == run.result["validation_accuracy"]
