@@ -17,9 +17,9 @@ from convscope.errors import ConvscopeError
 
 def transfer(
     data: Annotated[
-        str,
+        str | None,
         typer.Argument(metavar="DATA", help="A folder, table or archive of pictures, or a data set's name."),
-    ],
+    ] = None,
     backbone: Annotated[
         str | None,
         typer.Option(
@@ -66,6 +66,9 @@ def transfer(
     out: Annotated[
         Path | None, typer.Option(help="The run folder; default: runs/<data>-<backbone>-<number>.")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the finetune or scratch in --out.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
     size: Annotated[
         int | None, typer.Option(help="Side in pixels of the images; default: the backbone's own.")
@@ -79,6 +82,16 @@ def transfer(
     as_json: Json = False,
 ) -> None:
     """Make a classifier for few pictures from a network that was trained on many, and keep the run in a folder."""
+    if resume and mode in ("compare", "layers"):
+        raise ConvscopeError(
+            f"--resume with --mode {mode}",
+            "the folder of a run of finetune or scratch in --out",
+            f"Leave it out: --mode {mode} begins anew, from the features that are kept",
+        )
+    if data is None and not resume:
+        raise ConvscopeError(
+            "no DATA", "a folder of class folders, or a data set's name", "Try: convscope transfer photos/"
+        )
     common: dict[str, Any] = {
         "seed": seed,
         "out": out,
@@ -102,6 +115,7 @@ def transfer(
             from convscope.transfer_learning import compare, layers
 
             study = compare if mode == "compare" else layers
+            assert data is not None
             report = study(
                 data,
                 backbone,
@@ -124,6 +138,7 @@ def transfer(
                 freeze_until=freeze_until,
                 epochs=epochs,
                 listeners=[listener],
+                resume=resume,
                 **reading,
                 **common,
             )

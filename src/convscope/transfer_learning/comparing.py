@@ -101,7 +101,11 @@ class Study:
         return alone.head(places, draw)
 
     def trained(
-        self, places: np.ndarray[Any, np.dtype[np.int64]], recipe: Recipe, start: Model | None
+        self,
+        places: np.ndarray[Any, np.dtype[np.int64]],
+        recipe: Recipe,
+        start: Model | None,
+        epochs: int | None,
     ) -> float:
         """The accuracy on the judged pictures after training on a draw, from an extracted model or from nothing."""
         with tempfile.TemporaryDirectory(dir=self.folder) as place:
@@ -111,7 +115,9 @@ class Study:
             run = train(
                 self.subset(places),
                 start.net if start else self.backbone.with_classes(False),
-                fitting(replace(recipe, early_stopping=None, hold_out=0.0, evaluations=1), len(places)),
+                fitting(
+                    replace(recipe, early_stopping=None, hold_out=0.0, evaluations=1), len(places), epochs
+                ),
                 seed=self.seed,
                 out=Path(place) / "run",
                 device=self.device,
@@ -177,7 +183,7 @@ def compare(
         places = study.drawn(count, draw)
         start, accuracy = study.head(places, draw) if way != "scratch" else (None, 0.0)
         if way != "extract":
-            accuracy = study.trained(places, recipes[way], start)
+            accuracy = study.trained(places, recipes[way], start, epochs)
         spent[way, count] = time.perf_counter() - began_at
         results[way, count].append(accuracy)
         study.teller(_told(way, count, draw, accuracy, clock))

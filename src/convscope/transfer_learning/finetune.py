@@ -8,43 +8,54 @@ scratch trains the same net with the same recipe's pictures from random weights,
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from convscope.data.image_data import ImageData
 from convscope.engine.plan import Plan
 from convscope.inference import expand
 from convscope.model_file import Model, load_model, parse_json, save_model, write_text
 from convscope.reference import Network
 from convscope.training import SGD, AdamW, EarlyStopping, OneCycle, Recipe, train
 from convscope.training.augmentation import Augmentation
+from convscope.training.configuration import Configuration
 from convscope.training.folder import RunFolder, claim_next
 from convscope.training.result import Run
 from convscope.training.telling import Teller
 from convscope.training.thawing import Thaw, Thawing, layers_from_top
+from convscope.transfer_learning import backbones
 from convscope.transfer_learning.backbones import Backbone
+from convscope.transfer_learning.begun import START, Begun, told_how_to_go_on
 from convscope.transfer_learning.extract import Extracted
 from convscope.transfer_learning.familiarity import axes_of, calibrated
-from convscope.transfer_learning.material import HELD_OUT, Material
+from convscope.transfer_learning.material import HELD_OUT, Material, material
 from convscope.transfer_learning.start import Wish, extracted_run
 from convscope.unknown import Unknown, distance
 
-START = "head.safetensors"
-"""The extracted model that fine-tuning starts from, beside the run's own files."""
+BALANCE = {"equal": "none", "balanced": "weights"}
+"""What the head's class weights are called in a recipe."""
 NOTHING = "none"
 """What `--freeze-until` takes for thawing every layer."""
 SHIFT = 0.1
 """How far a picture is moved at most, as a share of its side."""
+
+EPOCHS, LEAST_STEPS = 10, 150
+SCRATCH_TIMES = 3
+"""How many times as long training from random weights takes."""
 
 FINETUNE = Recipe(
     name="finetune",
     optimizer=SGD(rate=2e-3, weight_decay=1e-4),
     schedule=OneCycle(start=0.1, peak_at=0.2, final=0.0, down="cosine"),
     batch_size=32,
-    epochs=10,
+    epochs=EPOCHS,
+    evaluations=EPOCHS,
     early_stopping=EarlyStopping(patience=5, metric="accuracy"),
     hold_out=HELD_OUT,
     thawing=Thawing(),
@@ -54,7 +65,7 @@ SCRATCH = Recipe(
     optimizer=AdamW(rate=2e-3, weight_decay=0.05),
     schedule=OneCycle(start=0.1, peak_at=0.2, final=0.0, down="cosine"),
     batch_size=32,
-    epochs=30,
+    epochs=SCRATCH_TIMES * EPOCHS,
     initialisation="he",
     label_smoothing=0.1,
     hold_out=HELD_OUT,
@@ -99,40 +110,107 @@ def trained(
     recipe = (
         finetune_recipe(size, until, wish.epochs) if head is not None else scratch_recipe(size, wish.epochs)
     )
-    run = train(
-        wish.data,
-        head.model.net if head else backbone.with_classes(False),
-        fitting(recipe, len(ready.data.train)),
-        seed=wish.seed,
-        out=folder.path,
-        overwrite=wish.overwrite or head is not None,
-        device=wish.device,
-        data_dir=wish.data_dir,
+    recipe = replace(recipe, balance=BALANCE[wish.class_weights])
+    begun = Begun.of(wish, backbone)
+    begun.write(folder)
+    with told_how_to_go_on(folder):
+        run = train(
+            wish.data,
+            head.model.net if head else backbone.with_classes(False),
+            fitting(recipe, len(ready.data.train), wish.epochs),
+            seed=wish.seed,
+            out=folder.path,
+            overwrite=wish.overwrite or head is not None,
+            device=wish.device,
+            data_dir=wish.data_dir,
+            offline=wish.offline,
+            size_px=size,
+            salvage=wish.salvage,
+            most_unreadable=wish.most_unreadable,
+            weights=str((folder.path / START).resolve()) if head else None,
+            listeners=teller.listeners,
+        )
+    _complete(folder, ready, begun, wish.seed)
+    spent = (head.made.features_s, head.fitted.head_s) if head else (None, None)
+    return _run(run, begun, backbone, spent, began_at, teller)
+
+
+def resumed(wish: Wish, teller: Teller, began_at: float) -> Run:
+    """Go on with a fine-tuning or training that was stopped, as if it never had been.
+
+    Raises:
+        RunError: the folder holds no such run, or one from another backbone.
+    """
+    folder = RunFolder(Path(wish.out or "").expanduser())
+    begun = Begun.read(folder)
+    wanted = wish.backbone if wish.backbone is not None else begun.backbone
+    backbone = backbones.find(wanted, data_dir=wish.data_dir, offline=wish.offline, say=teller.note)
+    begun.require(backbone, folder)
+    configuration = Configuration.from_json(folder.read_config(), folder.config)
+    source = wish.data if wish.data is not None else configuration.data.source
+    with told_how_to_go_on(folder):
+        run = train(
+            source,
+            out=folder.path,
+            resume=True,
+            device=wish.device,
+            data_dir=wish.data_dir,
+            offline=wish.offline,
+            listeners=teller.listeners,
+        )
+    assert source is not None, "training asked for it"
+    ready = material(
+        source,
+        backbone,
+        seed=configuration.seed,
+        size_px=configuration.data.size_px,
+        data_dir=wish.data_dir or configuration.data.data_dir,
         offline=wish.offline,
-        size_px=size,
-        salvage=wish.salvage,
-        most_unreadable=wish.most_unreadable,
-        weights=str((folder.path / START).resolve()) if head else None,
-        listeners=teller.listeners,
+        salvage=configuration.data.salvage,
+        most_unreadable=configuration.data.most_unreadable,
+        say=teller.note,
     )
-    told = {"mode": wish.mode, "backbone": backbone.name, "backbone_sha256": backbone.digest}
-    _complete(folder, ready, head, told, wish.false_alarms)
+    _complete(folder, ready, begun, configuration.seed)
+    return _run(run, begun, backbone, (None, None), began_at, teller)
+
+
+def _run(
+    run: Run,
+    begun: Begun,
+    backbone: Backbone,
+    spent_s: tuple[float | None, float | None],
+    began_at: float,
+    teller: Teller,
+) -> Run:
+    """The training's run with what `transfer --json` says besides; `spent_s` on features and head."""
     result = {
         **run.result,
         "net": backbone.label,
         "wall_s": time.perf_counter() - began_at,
-        "mode": wish.mode,
-        "backbone": backbone.name if head else None,
-        "features_s": head.made.features_s if head else None,
-        "head_s": head.fitted.head_s if head else None,
+        "mode": begun.mode,
+        "backbone": backbone.name if begun.mode == "finetune" else None,
+        "features_s": spent_s[0],
+        "head_s": spent_s[1],
     }
     return Run(run.folder, result, (*teller.notes, *run.messages))
 
 
-def fitting(recipe: Recipe, images: int) -> Recipe:
-    """The recipe with batches that so few pictures can fill at least four times."""
-    batch = min(recipe.batch_size, max(2, images // 4))
-    return replace(recipe, batch_size=min(batch, images))
+def fitting(recipe: Recipe, images: int, epochs: int | None = None) -> Recipe:
+    """The recipe for so few pictures: batches that they can fill at least four times, and no fewer than `LEAST_STEPS`.
+
+    A few steps leave the network where it was, so few pictures are gone through more often; not where `epochs` says how
+    often.
+
+    >>> few = fitting(FINETUNE, 100)
+    >>> few.batch_size, few.epochs
+    (25, 38)
+    """
+    batch = min(recipe.batch_size, max(2, images // 4), images)
+    length = recipe.epochs or 1
+    if epochs is None:
+        least = LEAST_STEPS if recipe.thawing is not None else SCRATCH_TIMES * LEAST_STEPS
+        length = max(length, math.ceil(least / max(1, images // batch)))
+    return replace(recipe, batch_size=batch, epochs=length)
 
 
 def _head(
@@ -165,28 +243,27 @@ def freezing(backbone: Backbone, input_shape: tuple[int, int, int], asked: str |
     return asked
 
 
-def _complete(
-    folder: RunFolder,
-    ready: Material,
-    head: Extracted | None,
-    told: dict[str, Any],
-    false_alarms: float,
-) -> None:
+def _complete(folder: RunFolder, ready: Material, begun: Begun, seed: int) -> None:
     """What training does not know: where the backbone came from, and when a picture is none of the classes."""
     model = load_model(folder.model)
-    model.card["transfer"] = told
-    model.unknown = _unknown(model, ready, false_alarms) if head else None
+    model.card["transfer"] = begun.told
+    model.unknown = _unknown(model, ready.data, begun.false_alarms, seed) if begun.has_head else None
     save_model(model, folder.model)
     document = parse_json(folder.config.read_bytes())
-    write_text(folder.config, json.dumps({**document, "transfer": told}, indent=2, sort_keys=True) + "\n")
+    write_text(
+        folder.config, json.dumps({**document, "transfer": begun.told}, indent=2, sort_keys=True) + "\n"
+    )
 
 
-def _unknown(model: Model, ready: Material, false_alarms: float) -> Unknown | None:
-    """The rule, from pictures that were not learned from: without a validation split there is none."""
-    if ready.data.validation is None:
-        return None
-    known = _features_and_scores(model, ready.data.train.images)
-    held_out, scores = _features_and_scores(model, ready.data.validation.images)
+def _unknown(model: Model, data: ImageData, false_alarms: float, seed: int) -> Unknown | None:
+    """The rule, from pictures that were not learned from; None where nothing could be held out."""
+    if data.validation is None:
+        if int(np.bincount(data.train.labels).max()) < 2:
+            return None
+        data = data.hold_out(HELD_OUT, seed)
+    assert data.validation is not None
+    known = _features_and_scores(model, data.train.images)
+    held_out, scores = _features_and_scores(model, data.validation.images)
     axes = axes_of(known[0])
     return calibrated(axes, distance(held_out, *axes), scores, false_alarms)
 

@@ -158,7 +158,7 @@ def layers(
             began_at = time.perf_counter()
             recipe = finetune_recipe(study.data.preprocessing.size_px, untils[k], epochs)
             recipe = replace(recipe, thawing=replace(FINETUNE.thawing or Thawing(), freeze_until=untils[k]))
-            accuracy = study.trained(places, recipe, start)
+            accuracy = study.trained(places, recipe, start, epochs)
             longest_s = max(longest_s, time.perf_counter() - began_at)
             results[k].append(accuracy)
             study.teller(_told(f"{k} layers frozen", count, draw, accuracy, clock))

@@ -39,7 +39,7 @@ STOPPED = "Stopped. The features made so far are kept: the same command goes on 
 class Wish:
     """What the user gave; see `transfer`."""
 
-    data: Data
+    data: Data | None
     backbone: str | os.PathLike[str] | Model | None
     mode: str
     seed: int
@@ -57,6 +57,7 @@ class Wish:
     cache: Path | None
     salvage: bool = False
     most_unreadable: float = MOST_UNREADABLE
+    resume: bool = False
 
     def __post_init__(self) -> None:
         refuse(
@@ -66,6 +67,7 @@ class Wish:
         )
         require_rate(self.false_alarms)
         require_penalty(self.penalty)
+        self._require_place()
         only_finetune = {"--freeze-until": self.freeze_until}
         for option, value in only_finetune.items():
             if value is not None and self.mode != "finetune":
@@ -75,14 +77,40 @@ class Wish:
                     f"Add --mode finetune, or leave {option} out",
                 )
 
+    @property
+    def source(self) -> Data:
+        """The data.
+
+        Raises:
+            RunError: none were given.
+        """
+        if self.data is None:
+            raise RunError(
+                "no data", "a folder of class folders, a data set's name, or ImageData", "Hand some over"
+            )
+        return self.data
+
+    def _require_place(self) -> None:
+        if self.resume and self.out is None:
+            raise RunError(
+                "--resume without --out", "the folder of the run to go on with", "Add --out FOLDER"
+            )
+        if self.resume and self.overwrite:
+            raise RunError(
+                "both --resume and --overwrite",
+                "one of the two",
+                "--resume goes on with the run, --overwrite replaces it",
+            )
+
 
 def transfer(
-    data: Data,
+    data: Data | None = None,
     backbone: str | os.PathLike[str] | Model | None = None,
     mode: str = "extract",
     *,
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
     overwrite: bool = False,
     device: str = "auto",
     data_dir: str | os.PathLike[str] | None = None,
@@ -101,12 +129,13 @@ def transfer(
     """A classifier for few pictures from a network that was trained on many; it leaves a run folder.
 
     Args:
-        data: a folder of class folders, a data set's name, or ImageData.
+        data: a folder of class folders, a data set's name, or ImageData; None with `resume`, which knows it.
         backbone: a model file, a run folder, a published model's name, a Model; None for the best one at hand.
         mode: "extract" fits a head to the backbone's features; "finetune" trains its later layers on from there;
             "scratch" trains the same net without the backbone's weights.
         seed: every random number follows from it.
         out: the run folder; None for runs/<data>-<backbone>-<number>.
+        resume: go on with the fine-tuning or training in `out` that was stopped; mode and settings are its own.
         overwrite: replace the run in `out`.
         device: "auto", "cpu", "cuda" …
         data_dir, offline: as `load_data` has them; `data_dir` may also hold `weights/`.
@@ -150,18 +179,27 @@ def transfer(
         kept,
         salvage,
         most_unreadable,
+        resume,
     )
     teller = Teller(listeners)
     return _begin(wish, teller, time.perf_counter())
 
 
 def _begin(wish: Wish, teller: Teller, began_at: float) -> Run:
+    if wish.resume:
+        from convscope.transfer_learning.finetune import resumed
+
+        return resumed(wish, teller, began_at)
+    if wish.data is None:
+        raise RunError(
+            "no data", "a folder of class folders, or a data set's name", "Try convscope transfer photos/"
+        )
     if wish.out is not None:
         _folder(wish.out).require_free(wish.overwrite)
     plan = make_plan(wish.device)
     found = backbones.find(wish.backbone, data_dir=wish.data_dir, offline=wish.offline, say=teller.note)
     ready = material(
-        wish.data,
+        wish.source,
         found,
         seed=wish.seed,
         size_px=wish.size_px,
@@ -321,7 +359,7 @@ def _source(wish: Wish, ready: Material) -> DataSource:
     from convscope.data import ImageData, sets
 
     where: str | None = None
-    if not isinstance(wish.data, ImageData):
+    if wish.data is not None and not isinstance(wish.data, ImageData):
         is_name = isinstance(wish.data, str) and wish.data in sets.BY_NAME
         where = str(wish.data) if is_name else str(Path(wish.data).expanduser().resolve())
     data_dir = str(Path(wish.data_dir).expanduser().resolve()) if wish.data_dir is not None else None
