@@ -164,7 +164,20 @@ def test_every_class_is_spread_over_the_folds() -> None:
         counts = torch.bincount(folds[labels == label], minlength=5)
         assert counts.max() - counts.min() <= 1
     assert not torch.equal(folds, folds_of(labels, seed=4))  # type: ignore[arg-type]
-    assert folds_of(torch.tensor([0, 0, 1]), 0) is None
+    assert folds_of(torch.tensor([0, 1, 2]), 0) is None
+
+
+def test_a_class_of_one_image_is_always_learned_from_and_the_others_choose_the_penalty() -> None:
+    features, labels = blobs(60, 10, 3, seed=4)
+    features, labels = torch.cat([features, torch.full((1, 10), 9.0)]), torch.cat([labels, torch.tensor([3])])
+    folds = folds_of(labels, 0)
+    assert folds is not None
+    assert folds[60] == -1
+    assert folds[:60].min() == 0
+    head = fit_head(features, labels, 4)
+    assert head.loss is not None
+    assert head.unseen_scores[:60].isfinite().all()
+    assert head.scores(features)[60].argmax() == 3
 
 
 @pytest.mark.parametrize("penalty", [0.0, -1.0, float("nan"), float("inf")])

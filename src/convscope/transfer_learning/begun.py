@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from convscope.errors import Interrupted, ModelFileError, RunError
 from convscope.model_file import parse_json, write_text
+from convscope.training.events import Event, Listener
 from convscope.training.folder import RunFolder
 from convscope.transfer_learning.backbones import Backbone
 
@@ -60,10 +61,14 @@ class Begun:
                 "Begin again with --overwrite",
             ) from error
 
-    def write(self, folder: RunFolder) -> None:
-        """Into the run's folder."""
-        folder.path.mkdir(parents=True, exist_ok=True)
-        write_text(folder.path / FILE, json.dumps(asdict(self), indent=2, sort_keys=True) + "\n")
+    def noted_in(self, folder: RunFolder) -> Listener:
+        """A listener that writes it into the run's folder as soon as that is one."""
+
+        def note(event: Event) -> None:
+            if event.kind == "started":
+                write_text(folder.path / FILE, json.dumps(asdict(self), indent=2, sort_keys=True) + "\n")
+
+        return note
 
     def require(self, backbone: Backbone, folder: RunFolder) -> None:
         """Raises RunError where it is not this backbone's weights that the run began with."""

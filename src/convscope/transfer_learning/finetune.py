@@ -112,7 +112,6 @@ def trained(
     )
     recipe = replace(recipe, balance=BALANCE[wish.class_weights])
     begun = Begun.of(wish, backbone)
-    begun.write(folder)
     with told_how_to_go_on(folder):
         run = train(
             wish.data,
@@ -128,7 +127,7 @@ def trained(
             salvage=wish.salvage,
             most_unreadable=wish.most_unreadable,
             weights=str((folder.path / START).resolve()) if head else None,
-            listeners=teller.listeners,
+            listeners=(begun.noted_in(folder), *teller.listeners),
         )
     _complete(folder, ready, begun, wish.seed)
     spent = (head.made.features_s, head.fitted.head_s) if head else (None, None)

@@ -21,7 +21,7 @@ from convscope.transfer_learning.logistic import Axes, solve
 PENALTIES = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 TRIED_FIRST = 0.3
 WITHOUT_CHOICE = 0.1
-"""The penalty where a class has one image, so that nothing can be held out to choose it by."""
+"""The penalty where every class has one image, so that nothing can be held out to choose it by."""
 FOLDS = 5
 MANY = 5_000
 """From so many images on one fold is enough to choose a penalty by."""
@@ -189,18 +189,21 @@ class Tried(NamedTuple):
 
 
 def folds_of(labels: Tensor, seed: int) -> Tensor | None:
-    """The fold of each image, (N,), int64, every class spread evenly; None where a class has a single image.
+    """The fold of each image, (N,), int64, every class spread evenly; None where every class has a single image.
 
-    From `MANY` images on, one fifth is fold 0 and the others stand in no fold (−1).
+    The single image of a class stands in no fold (−1), and is always learned from. From `MANY` images on, one fifth is
+    fold 0 and the others stand in no fold.
 
-    >>> folds_of(torch.tensor([0, 0, 1, 1]), 0).sort().values.tolist()
-    [0, 0, 1, 1]
+    >>> folds_of(torch.tensor([0, 0, 1, 1, 2]), 0).sort().values.tolist()
+    [-1, 0, 0, 1, 1]
     """
-    least = int(torch.bincount(labels).where(torch.bincount(labels) > 0, len(labels)).min())
-    if least < 2:
+    counts = torch.bincount(labels)
+    folds = min(FOLDS, int(counts.max()))
+    if folds < 2:
         return None
-    folds = min(FOLDS, least)
-    place = _rank_in_class(labels, seed) % folds
+    # Each class begins with another fold, so that many small ones fill all of them.
+    place = (_rank_in_class(labels, seed) + labels) % folds
+    place = place.where(counts[labels] > 1, -1)
     return place if len(labels) < MANY else place.where(place == 0, -1)
 
 

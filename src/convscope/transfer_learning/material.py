@@ -128,11 +128,13 @@ def _absent(labels: Labels, num_classes: int) -> list[int]:
 
 def _few_notes(data: ImageData) -> list[str]:
     counts = np.bincount(data.train.labels, minlength=len(data.class_names))
-    present = counts[counts > 0]
-    if int(present.min()) >= 2:
-        return []
     singles = [data.class_names[k] for k in np.flatnonzero(counts == 1)]
-    return [
-        f"{', '.join(singles[:5])}{' …' if len(singles) > 5 else ''}: one picture to learn from, so nothing can be held"
-        " out to choose the penalty by, and the usual one is taken."
-    ]
+    if not singles:
+        return []
+    listed = f"{', '.join(singles[:5])}{' …' if len(singles) > 5 else ''}"
+    if int(counts.max()) == 1:
+        return [
+            f"{listed}: one picture to learn from, so nothing can be held out to choose the penalty by, and the usual"
+            " one is taken."
+        ]
+    return [f"{listed}: one picture to learn from, so none can be held out to choose the penalty by."]
