@@ -24,6 +24,7 @@ from .conftest import gratings
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FINETUNE", "SCRATCH"):
         monkeypatch.setattr(finetune, name, replace(getattr(finetune, name), epochs=1, batch_size=8))
+    monkeypatch.setattr(finetune, "LEAST_STEPS", 1)
 
 
 @pytest.fixture

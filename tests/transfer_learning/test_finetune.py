@@ -31,6 +31,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three epochs of small batches."""
     for name in ("FINETUNE", "SCRATCH"):
         monkeypatch.setattr(finetune, name, replace(getattr(finetune, name), epochs=3, batch_size=8))
+    monkeypatch.setattr(finetune, "LEAST_STEPS", 1)
 
 
 def test_finetune_leaves_a_normal_run(run_transfer: Transfer, few: ImageData) -> None:
@@ -85,6 +86,17 @@ def test_scratch_starts_from_nothing(run_transfer: Transfer) -> None:
     assert (run.result["backbone"], run.result["features_s"]) == (None, None)
     assert run.model().class_names == ("0", "1", "2")
     assert run.model().unknown is None
+
+
+def test_few_pictures_are_gone_through_more_often() -> None:
+    recipe = replace(finetune.FINETUNE, batch_size=32, epochs=10)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finetune, "LEAST_STEPS", 150)
+        few = finetune.fitting(recipe, 100)
+        assert (few.batch_size, few.epochs) == (25, 38)
+        assert finetune.fitting(recipe, 600).epochs == 10
+        assert finetune.fitting(recipe, 100, epochs=4).epochs == 10  # what was asked for is in the recipe already
+        assert finetune.fitting(replace(recipe, thawing=None), 100).epochs == 113
 
 
 def test_a_layer_that_does_not_exist(run_transfer: Transfer, tmp_path: Path) -> None:
