@@ -95,7 +95,9 @@ def test_few_pictures_are_gone_through_more_often() -> None:
         few = finetune.fitting(recipe, 100)
         assert (few.batch_size, few.epochs) == (25, 38)
         assert finetune.fitting(recipe, 600).epochs == 10
-        assert finetune.fitting(recipe, 100, epochs=4).epochs == 10  # what was asked for is in the recipe already
+        assert (
+            finetune.fitting(recipe, 100, epochs=4).epochs == 10
+        )  # what was asked for is in the recipe already
         assert finetune.fitting(replace(recipe, thawing=None), 100).epochs == 113
 
 
