@@ -46,9 +46,16 @@ def test_plan_as_json(convscope: Any, unmeasured: None) -> None:
         (["--batch-size", "many"], ["many"]),
         (["--seconds", "1"], ["seconds 1. Expected a number from 10 to 3600"]),
         (["--device", "gpu"], ["device 'gpu'"]),
-        (["--data", "mnist"], ["--data mnist without --ablate", "Add --ablate, or leave it out"]),
+        (
+            ["--data", "mnist"],
+            ["--data mnist without --ablate or --spread", "Add one of them, or leave it out"],
+        ),
         (["--ablate", "fast", "--plan"], ["--ablate with --plan", "Ask twice"]),
         (["--ablate", "fast", "--fresh"], ["--ablate with --fresh"]),
+        (["--spread", "--plan"], ["--spread with --plan", "Ask twice"]),
+        (["--spread", "--ablate", "fast"], ["--spread with --ablate"]),
+        (["--spread", "--seeds", "1"], ["seeds 1", "Try --seeds 5: one seed has no spread"]),
+        (["--recipe", "fast"], ["--recipe fast without --ablate or --spread"]),
     ],
 )
 def test_refusals(arguments: list[str], texts: list[str], convscope: Any) -> None:

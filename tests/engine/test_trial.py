@@ -70,8 +70,15 @@ def test_a_trial_is_remembered_and_made_again_when_asked(measured, own_place):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "[1]", '[{"precision": "float32"}]', '[{"images_per_s": 0}]']
-)
+    "text",
+    [
+        "", "{", "[]", "[1]", "[" * 99_999, "\0", '[{"precision": "float32"}]', '[{"images_per_s": 0}]',
+        '[{"precision": "float9", "compiled": true, "images_per_s": 9.0}]',
+        '[{"precision": "float32", "compiled": 1, "images_per_s": 9.0}]',
+        '[{"precision": "float32", "compiled": true, "images_per_s": Infinity}]',
+        '[{"precision": "float32", "compiled": true, "images_per_s": 9.0, "convolution": "fft"}]',
+    ],
+)  # fmt: skip
 def test_what_is_remembered_badly_is_measured_again(measured, own_place, text):
     plan_for(NET, SHAPE, 16, "cpu")
     (place,) = own_place.glob("*.json")

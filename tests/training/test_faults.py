@@ -379,10 +379,10 @@ SAID = [
 def test_memory_that_runs_out_proposes_a_smaller_batch(
     run_train: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def gather(loop: Loop, index: Any) -> Any:
+    def next_turns(loop: Loop) -> Any:
         raise error
 
-    monkeypatch.setattr(Loop, "gather", gather)
+    monkeypatch.setattr(Loop, "next_turns", next_turns)
     with pytest.raises(OutOfMemoryError, match=(
         r"the memory was not enough for batches of 16 images of 1×6×6 after step 0\. Expected steps that fit the "
         r"memory\. Try --batch-size 8, or --auto-batch, which halves it until it fits\."
@@ -394,14 +394,15 @@ def test_the_batch_is_halved_until_it_fits(
     run_train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopper: Any
 ) -> None:
     straight = run_train(out=tmp_path / "straight", batch_size=4, **RUN)
-    gather = Loop.gather
+    next_turns = Loop.next_turns
 
-    def limited(loop: Loop, index: Any) -> Any:
-        if len(index) > 4:
+    def limited(loop: Loop) -> Any:
+        turns = next_turns(loop)
+        if len(turns) > 4:
             raise MemoryError
-        return gather(loop, index)
+        return turns
 
-    monkeypatch.setattr(Loop, "gather", limited)
+    monkeypatch.setattr(Loop, "next_turns", limited)
     listener = stopper()
     run = run_train(auto_batch=True, listeners=[listener], **RUN)
     notes = [note.text for note in listener.of("note")]
@@ -414,14 +415,15 @@ def test_the_same_command_line_goes_on_after_the_batch_was_halved(
     run_train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopper: Any
 ) -> None:
     straight = run_train(out=tmp_path / "straight", batch_size=8, **RUN)
-    gather, stopped = Loop.gather, stopper(5)
+    next_turns, stopped = Loop.next_turns, stopper(5)
 
-    def limited(loop: Loop, index: Any) -> Any:
-        if len(index) > 8:
+    def limited(loop: Loop) -> Any:
+        turns = next_turns(loop)
+        if len(turns) > 8:
             raise MemoryError
-        return gather(loop, index)
+        return turns
 
-    monkeypatch.setattr(Loop, "gather", limited)
+    monkeypatch.setattr(Loop, "next_turns", limited)
     with pytest.raises(Interrupted):
         run_train(auto_batch=True, listeners=[stopped], **RUN)
     same_bits(straight.folder, run_train(auto_batch=True, resume=True, **RUN).folder)
@@ -432,14 +434,14 @@ def test_the_same_command_line_goes_on_after_the_batch_was_halved(
 def test_memory_that_runs_out_later_keeps_the_checkpoint(
     run_train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gather = Loop.gather
+    next_turns = Loop.next_turns
 
-    def late(loop: Loop, index: Any) -> Any:
+    def late(loop: Loop) -> Any:
         if loop.state.step == 7:
             raise MemoryError
-        return gather(loop, index)
+        return next_turns(loop)
 
-    monkeypatch.setattr(Loop, "gather", late)
+    monkeypatch.setattr(Loop, "next_turns", late)
     with pytest.raises(
         OutOfMemoryError, match=r"after step 7\..*The checkpoint of step 6 is whole; go on with"
     ):
@@ -453,7 +455,7 @@ import torch
 from convscope.cli.status import run
 torch.zeros(4, 4) @ torch.zeros(4, 4)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 300_000_000,) * 2)
+resource.setrlimit(resource.RLIMIT_AS, (used + 700_000_000,) * 2)
 sys.exit(run(sys.argv[1:]))
 """
 
@@ -462,7 +464,7 @@ sys.exit(run(sys.argv[1:]))
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="RLIMIT_AS as Linux has it")
 def test_a_real_limit_of_memory(tmp_path: Path) -> None:
     def run(*more: str) -> subprocess.CompletedProcess[str]:
-        line = ["train", "mnist-10k", "--net", "conv(16, 3), relu, globalpool, dense(classes)", "--batch-size", "4096",
+        line = ["train", "mnist-10k", "--net", "conv(32, 3), relu, globalpool, dense(classes)", "--batch-size", "4096",
                 "--steps", "2", "--out", str(tmp_path / "run"), "--device", "cpu", *more]  # fmt: skip
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         return subprocess.run([os.sys.executable, "-c", LIMITED, *line], env=environment, capture_output=True,

@@ -32,26 +32,38 @@ def bench(
         str | None,
         typer.Option(metavar="RECIPE", help="Train without each trick of a recipe: what each one bought."),
     ] = None,
+    spread: Annotated[
+        bool, typer.Option("--spread", help="Train with several seeds: how far apart the accuracies lie.")
+    ] = False,
+    recipe: Annotated[
+        str | None, typer.Option(metavar="RECIPE", help="With --spread: how to optimise; default: fast.")
+    ] = None,
     data: Annotated[
         str | None,
-        typer.Option(metavar="DATA", help="With --ablate: what to train on; default: the recipe's."),
+        typer.Option(metavar="DATA", help="With --ablate or --spread: what to train on."),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="With --ablate: how many seeds, from 0.")] = 3,
-    epochs: Annotated[int | None, typer.Option(help="With --ablate: passes over the images.")] = None,
-    steps: Annotated[int | None, typer.Option(help="With --ablate: steps, instead of epochs.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="How many seeds, from 0: with --ablate 3, with --spread 5.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="With --ablate or --spread: passes over the images.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="With --ablate or --spread: steps, instead of epochs.")
+    ] = None,
     data_dir: DataDir = None,
     offline: Offline = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Measure this machine: the plan and its reason, training beside plain PyTorch and the limit, evaluation."""
-    if ablate is not None:
-        _refuse_with_ablate(plan, fresh)
-        return _ablate(
-            ablate,
+    if spread:
+        _refuse_together("--spread", {"--plan": plan, "--fresh": fresh, "--ablate": ablate is not None})
+        return _spread(
             data,
             net,
-            seeds,
+            recipe,
+            5 if seeds is None else seeds,
             epochs,
             steps,
             device,
@@ -59,7 +71,21 @@ def bench(
             offline=offline,
             as_json=as_json,
         )
-    _refuse_without_ablate(data, epochs, steps)
+    if ablate is not None:
+        _refuse_together("--ablate", {"--plan": plan, "--fresh": fresh, "--recipe": recipe is not None})
+        return _ablate(
+            ablate,
+            data,
+            net,
+            3 if seeds is None else seeds,
+            epochs,
+            steps,
+            device,
+            data_dir=data_dir,
+            offline=offline,
+            as_json=as_json,
+        )
+    _refuse_without_training(data, recipe, epochs, steps)
     from convscope.benchmark import bench as measure
     from convscope.benchmark import machine_plan
 
@@ -112,21 +138,54 @@ def _ablate(
     emit_json(found.to_json()) if as_json else say(found.text())
 
 
-def _refuse_with_ablate(plan: bool, fresh: bool) -> None:
-    if plan or fresh:
-        raise ConvscopeError(
-            f"--ablate with {'--plan' if plan else '--fresh'}",
-            "one of them, since each is the whole answer",
-            "Ask twice",
+def _spread(
+    data: str | None,
+    net: str | None,
+    recipe: str | None,
+    seeds: int,
+    epochs: int | None,
+    steps: int | None,
+    device: str,
+    *,
+    data_dir: Path | None,
+    offline: bool,
+    as_json: bool,
+) -> None:
+    from convscope.cli.progress import progress_listener
+    from convscope.training.spread import spread
+
+    with progress_listener() as listener:
+        found = spread(
+            data,
+            net,
+            recipe,
+            seeds=seeds,
+            epochs=epochs,
+            steps=steps,
+            device=device,
+            data_dir=data_dir,
+            offline=offline,
+            listeners=[listener],
         )
+    emit_json(found.to_json()) if as_json else say(found.text())
 
 
-def _refuse_without_ablate(data: str | None, epochs: int | None, steps: int | None) -> None:
-    given = {"--data": data, "--epochs": epochs, "--steps": steps}
+def _refuse_together(option: str, others: dict[str, bool]) -> None:
+    for other, is_given in others.items():
+        if is_given:
+            raise ConvscopeError(
+                f"{option} with {other}", "one of them, since each is the whole answer", "Ask twice"
+            )
+
+
+def _refuse_without_training(
+    data: str | None, recipe: str | None, epochs: int | None, steps: int | None
+) -> None:
+    given = {"--data": data, "--recipe": recipe, "--epochs": epochs, "--steps": steps}
     for option, value in given.items():
         if value is not None:
             raise ConvscopeError(
-                f"{option} {value} without --ablate",
-                "it with --ablate RECIPE only",
-                "Add --ablate, or leave it out",
+                f"{option} {value} without --ablate or --spread",
+                "it with --ablate RECIPE or --spread only",
+                "Add one of them, or leave it out",
             )

@@ -135,7 +135,11 @@ def _show_traceback_if_asked() -> None:
 
 
 def _say(message: str, status: int) -> int:
-    print(message, file=sys.stderr)
+    """The message and the status; where the terminal is gone, the status alone."""
+    try:
+        print(message, file=sys.stderr, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     return status
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 import time
@@ -216,10 +217,20 @@ def _remembered(place: Path) -> tuple[Trial, ...] | None:
     """What was measured before; None where nothing was, or the file is not what it should be."""
     try:
         found = tuple(Trial(**entry) for entry in json.loads(place.read_text()))
-        usable = bool(found) and all(trial.images_per_s > 0 for trial in found)
-    except (OSError, ValueError, TypeError):
+        usable = bool(found) and all(_is_sound(trial) for trial in found)
+    except (OSError, ValueError, TypeError, RecursionError, OverflowError):
         return None
     return found if usable else None
+
+
+def _is_sound(trial: Trial) -> bool:
+    """Whether a trial that was read says what one that was made could say."""
+    return (
+        trial.precision in ("float32", "bfloat16")
+        and type(trial.compiled) is bool
+        and trial.convolution in ("direct", "winograd")
+        and 0 < trial.images_per_s < math.inf
+    )
 
 
 def _remember(place: Path, trials: Sequence[Trial]) -> None:

@@ -107,7 +107,7 @@ class Configuration:
             )
         try:
             return cls._read(document)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
             why = "; ".join(line.strip() for line in str(error).splitlines()).replace(":; ", ": ")
             raise RunError(
                 f"{where} cannot be used: {why}",

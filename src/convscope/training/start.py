@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -241,6 +242,8 @@ class _Beginning:
         smaller = recipe.batch_size // 2
         if not self.asked.auto_batch or error.is_saved or smaller < 1:
             raise error
+        for failed in (error, error.__cause__):  # their frames hold the images and maps that were too many
+            traceback.clear_frames(failed.__traceback__ if failed else None)
         gc.collect()
         torch.cuda.empty_cache()
         self.teller.note(
