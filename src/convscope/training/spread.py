@@ -19,7 +19,7 @@ from convscope.training.settings import refuse, whole
 from convscope.training.start import train
 
 if TYPE_CHECKING:
-    from convscope.training.start import Data
+    from convscope.training.asked import Data
 
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 """Student's t at 0.975 for 1 to 10 degrees of freedom."""
