@@ -136,6 +136,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 @one_file
 @given(number=st.integers(0, 10**9))
+@example(74_633_863)  # a loss of 10**400
 def test_a_mutated_checkpoint_is_read_or_refused(tmp_path: Path, run: RunFolder, number: int) -> None:
     digest = (
         json.loads(run.config.read_text()) and Configuration.from_json(run.read_config(), run.config).digest

@@ -9,7 +9,6 @@ totals                    (3,) loss sum, right answers and images of the epoch s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -26,6 +25,7 @@ from convscope.model_file import read_container, write_container
 
 KIND = "convscope checkpoint"
 FORMAT_VERSION = 1
+MOST = 1e300  # a whole number above 1e308 is no float; and no loss, and no second, is as large
 NOT_AS_WRITTEN = (ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError)
 """What comes of using a checkpoint that no training wrote."""
 
@@ -98,7 +98,7 @@ class LoopState:
         numbers += [number for validated in seen for number in (validated.loss, validated.accuracy)]
         if not all(type(count) is int and 0 <= count < 2**53 for count in counts):
             raise ValueError("a count that is none")
-        if len(self.logged) != 3 or not all(type(n) in (int, float) and math.isfinite(n) for n in numbers):
+        if len(self.logged) != 3 or not all(type(n) in (int, float) and abs(n) < MOST for n in numbers):
             raise ValueError("a number that is none")
         if type(self.stopped) is not bool or not isinstance(self.result, dict | None):
             raise ValueError("an end that is none")
