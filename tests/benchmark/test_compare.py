@@ -1,4 +1,4 @@
-"""The runner of benchmarks/compare.py, on scripts of one line; nothing is installed and nothing is timed."""
+"""The runner of benchmarks/compare.py and transfer.py, on scripts of one line; nothing is installed and nothing is timed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib.util
 import json
 import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,19 +16,37 @@ import pytest
 
 from convscope.data import load_data
 
-SCRIPT = Path(__file__).parent.parent.parent / "benchmarks" / "compare.py"
+FOLDER = Path(__file__).parent.parent.parent / "benchmarks"
 
 
 @pytest.fixture(scope="module")
-def compare() -> Any:
-    """benchmarks/compare.py as a module."""
-    spec = importlib.util.spec_from_file_location("compare", SCRIPT)
+def scripts() -> Iterator[None]:
+    """The folder of the benchmarks where Python finds what they import from each other, as when they are run."""
+    sys.path.insert(0, str(FOLDER))
+    yield
+    sys.path.remove(str(FOLDER))
+
+
+def loaded(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", FOLDER / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module: ModuleType = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def compare(scripts: None) -> Any:
+    """benchmarks/compare.py as a module."""
+    return loaded("compare")
+
+
+@pytest.fixture(scope="module")
+def transfer(scripts: None) -> Any:
+    """benchmarks/transfer.py as a module."""
+    return loaded("transfer")
 
 
 def saying(compare: Any, name: str, rate: float, **more: Any) -> Any:
@@ -144,12 +163,14 @@ def test_runs_that_missed_the_accuracy_are_counted(compare: Any) -> None:
     assert list(compare.remarks([found])) == ["ours: test accuracy 0.9900, 0.9800; 1 of 2 below 0.9893"]
 
 
-def test_every_script_of_a_contestant_is_there(compare: Any) -> None:
-    for make in compare.BENCHMARKS.values():
-        for contestant in make(Path("digits.npz"), ()).contestants:
-            script = contestant.command[0]
-            assert script == "-m" or (compare.SCRIPTS / script).is_file()
-            assert contestant.environment == "ours" or contestant.environment in compare.PACKAGES
+def test_every_script_of_a_contestant_is_there(compare: Any, transfer: Any) -> None:
+    running = loaded("running")
+    benchmarks = [make(Path("digits.npz"), ()) for make in compare.BENCHMARKS.values()]
+    benchmarks.append(transfer.benchmark(Path("photos"), Path("weights.pth")))
+    for contestant in (each for benchmark in benchmarks for each in benchmark.contestants):
+        script = contestant.command[0]
+        assert script == "-m" or (running.SCRIPTS / script).is_file()
+        assert contestant.environment == "ours" or contestant.environment in running.PACKAGES
 
 
 def test_digits_as_keras_keeps_them(compare: Any, tmp_path: Path) -> None:
@@ -161,7 +182,7 @@ def test_digits_as_keras_keeps_them(compare: Any, tmp_path: Path) -> None:
 
 
 def test_only_some_peers(compare: Any) -> None:
-    kept = compare.only(compare.lecture(Path("digits.npz"), ()), "keras").contestants
+    kept = compare.lecture(Path("digits.npz"), ()).only("keras").contestants
     assert [each.name for each in kept] == [
         "convscope", "convscope, float32", "Keras, TensorFlow", "Keras bf16, TensorFlow", "Keras, JAX",
     ]  # fmt: skip
@@ -183,3 +204,24 @@ def test_refusals(
         compare.main()
     assert refused.value.code == 2
     assert text in capsys.readouterr().err
+
+
+def test_transfer_measures_every_peer_against_ours_with_cold_caches(transfer: Any) -> None:
+    asked = transfer.benchmark(Path("photos"), Path("weights.pth"))
+    found = [transfer.Found(each) for each in asked.contestants]
+    for each, seconds in zip(found, (20.0, 5.0, 50.0, 70.0, 300.0), strict=True):
+        each.values.append(seconds)
+    assert [(ratio.text, ratio.value) for ratio in asked.ratios(found)] == [
+        ("timm, LogisticRegression", 2.5),
+        ("timm, LogisticRegressionCV", 3.5),
+        ("fastai, vision_learner, fine_tune", 15.0),
+    ]
+
+
+def test_transfer_reads_the_accuracy_where_each_side_says_it(transfer: Any) -> None:
+    asked = transfer.benchmark(Path("photos"), Path("weights.pth"))
+    ours, peer = transfer.Found(asked.contestants[0]), transfer.Found(asked.contestants[-1])
+    ours.answers += [{"validation_accuracy": 0.8}, {"validation_accuracy": 0.9}]
+    peer.answers += [{"accuracy": 0.7}]
+    assert transfer.accuracy(ours) == pytest.approx(0.85)
+    assert transfer.accuracy(peer) == 0.7
