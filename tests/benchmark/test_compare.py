@@ -1,4 +1,4 @@
-"""The runner of benchmarks/compare.py and transfer.py, on scripts of one line; nothing is installed and nothing is timed."""
+"""The runner of benchmarks/compare.py and transfer.py, on scripts of one line; nothing is installed or timed."""
 
 from __future__ import annotations
 
