@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from convscope.engine.graphs import Recorded
 from convscope.engine.kernels import library
+from convscope.engine.settled import Settled
 from convscope.reference.modules import (
     Auxiliary,
     Branches,
@@ -53,7 +54,7 @@ MOST_PLACES = 254
 """A winner's place in its window is a byte, and 255 says that there is none."""
 
 
-def fast(module: Network, plan: Plan | None = None) -> Fast:
+def fast(module: Network, plan: Plan | None = None, settled: Sequence[str] = ()) -> Fast:
     """The fast form of a reference network: same scores, same gradients, the very same Parameter objects.
 
     The reference's convolution weights are laid out pixel by pixel in memory; their values and shapes stay.
@@ -62,13 +63,15 @@ def fast(module: Network, plan: Plan | None = None) -> Fast:
         module: the reference.
         plan: precision, and whether the compiled kernels run, or on a GPU recorded steps; None is float32 (or what
             the images are) without either.
+        settled: the names of the first layers whose weights and statistics no longer change; they are read at the
+            first batch.
 
     >>> from convscope.net import Net
     >>> reference = Net.parse("flatten, dense(classes)").build((1, 4, 4))
     >>> next(fast(reference).parameters()) is next(reference.parameters())
     True
     """
-    return Fast(module, arithmetic_of(plan))
+    return Fast(module, arithmetic_of(plan), settled)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +84,11 @@ class Arithmetic:
     winograd: Kernels | None = None
     products: Kernels | None = None
     recorded: bool = False
+
+    @property
+    def folds(self) -> bool:
+        """Whether layers that no longer change run in the form that scores: what it is for is the CPU's float32."""
+        return self.dtype is None and not self.recorded
 
     def entering(self, images: Tensor) -> Tensor:
         """Images as the operations take them."""
@@ -117,11 +125,15 @@ def _kernels(name: str) -> Kernels | None:
 class Fast(nn.Module):
     """What `fast` returns: called like the reference, with images (N, C, H, W) for scores (N, K)."""
 
-    def __init__(self, reference: Network, arithmetic: Arithmetic) -> None:
+    def __init__(self, reference: Network, arithmetic: Arithmetic, settled: Sequence[str] = ()) -> None:
         super().__init__()
         self.reference = reference.to(memory_format=torch.channels_last)
         self.arithmetic = arithmetic
         self._operation = _Assembly(arithmetic).in_a_row(reference, reference.scored)
+        if settled and arithmetic.folds:
+            moving = [name for name in reference.scored if name not in settled]
+            rest = _Assembly(arithmetic).in_a_row(reference, moving)
+            self._operation = _chained((Settled(reference, settled), rest))
         self._weights = [module.weight for module in reference.modules() if isinstance(module, Auxiliary)]
         self._train: Callable[[Tensor], tuple[Tensor, ...]] = self._every_output
         if arithmetic.recorded:

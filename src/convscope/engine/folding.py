@@ -6,7 +6,7 @@ the original's in evaluation mode, up to the last bits of float32.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from copy import deepcopy
 
 import torch
@@ -109,7 +109,8 @@ class Folded(nn.Module):
 
     Called with images (N, C, H, W), float32, it returns the network's evaluation scores (N, K), whatever its mode. relu
     moves behind a max-pool and writes over its input where nobody else reads that; a residual sum writes over its
-    first term. Needs `torch.inference_mode()` around it, for it keeps nothing that a gradient would need.
+    first term. Needs `torch.inference_mode()` around it, for it keeps nothing that a gradient would need. With `names`
+    it returns what these, the network's first layers, make of the images.
 
     >>> from convscope.net import Net
     >>> network = Net.parse("conv(4, 3), relu, maxpool(2), flatten, dense(2)").build((1, 6, 6)).eval()
@@ -119,10 +120,11 @@ class Folded(nn.Module):
     True
     """
 
-    def __init__(self, network: Network, device: str = "cpu") -> None:
+    def __init__(self, network: Network, device: str = "cpu", names: Collection[str] | None = None) -> None:
         super().__init__()
         self.network = folded(network).to(device).to(memory_format=torch.channels_last)
-        self._run, _ = _in_a_row(self.network, self.network.scored)
+        scored = [name for name in self.network.scored if names is None or name in names]
+        self._run, _ = _in_a_row(self.network, scored)
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (N, K) of float images (N, C, H, W)."""

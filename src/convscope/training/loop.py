@@ -75,10 +75,10 @@ class Loop:
         self.recipe, self.plan, self.tell = configuration.recipe, configuration.plan, tell
         self.preprocessing = material.data.preprocessing
 
-        self.module, self.fast = module, fast(module, self.plan).train()
+        self.thaw = Thaw(self.recipe.thawing, module)
+        self.module, self.fast = module, fast(module, self.plan, self.thaw.settled(module)).train()
         self.weights = dict(module.state_dict())  # the parameters and buffers themselves, by name
         self.feed = Feed(material, self.recipe, configuration.seed, self.plan)
-        self.thaw = Thaw(self.recipe.thawing, module)
         own = self.thaw.rates(rates(module, self.recipe.rate_factors, self.recipe.whitening))
         groups = parameter_groups(module.named_parameters(), self.recipe.optimizer.weight_decay, own)
         self.optimizer = fast_optimizer(self.recipe.optimizer.build(groups), self.plan)

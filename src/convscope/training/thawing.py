@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import ClassVar
 
 from torch import nn
 
 from convscope.errors import RecipeError, did_you_mean
 from convscope.reference import Network
-from convscope.reference.modules import Branches
+from convscope.reference.modules import Auxiliary, Branches, Dropout
 from convscope.training.rates import NORMS, Rate
 from convscope.training.settings import ABOVE_ZERO, UP_TO_ONE, Problem, Setting, number
 
@@ -66,6 +67,18 @@ class Thaw:
                 found[name] = rate._replace(factor=rate.factor * self.setting.decay**depth)
         return found
 
+    def settled(self, module: Network) -> tuple[str, ...]:
+        """The first layers of the network, in order, that no step changes; none where nothing is learned before them.
+
+        >>> from convscope.net import Net
+        >>> network = Net.parse("conv(4, 3), relu, conv(4, 3), globalpool, dense(classes)").build((1, 8, 8))
+        >>> Thaw(Thawing(freeze_until="conv1"), network).settled(network)
+        ('conv1', 'relu1')
+        """
+        frozen = {id(p) for layer in self.layers[self.movable :] for p in layer.module_parameters}
+        leading = takewhile(lambda name: _is_settled(module.get_submodule(name), frozen), module.scored)
+        return tuple(leading) if frozen else ()
+
     def at(self, share: float) -> None:
         """Freeze and thaw for the epoch that begins after `share` of the training."""
         if self.setting is None:
@@ -81,6 +94,12 @@ class Thaw:
         """The share of the training after which the layer this deep moves; the head at once."""
         assert self.setting is not None
         return self.setting.thawed_at * depth / max(1, self.movable - 1)
+
+
+def _is_settled(part: nn.Module, frozen: set[int]) -> bool:
+    """Whether it has none but frozen parameters, and gives the same for the same images in training."""
+    changes = any(isinstance(each, Dropout | Auxiliary) for each in part.modules())
+    return not changes and all(id(parameter) in frozen for parameter in part.parameters())
 
 
 @dataclass(frozen=True, eq=False)
