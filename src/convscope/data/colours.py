@@ -55,6 +55,11 @@ def is_turned(picture: Image.Image) -> bool:
     return _orientation(picture) >= 5
 
 
+def is_upright(picture: Image.Image) -> bool:
+    """Whether the picture stands as it is stored."""
+    return _orientation(picture) == 1
+
+
 def _orientation(picture: Image.Image) -> int:
     """1 to 8. TIFF is turned by Pillow when its pixels are read, and its size before."""
     exif = picture.info.get("exif")

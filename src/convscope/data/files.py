@@ -52,6 +52,8 @@ class Copy:
     @classmethod
     def of(cls, file: File) -> Copy:
         """Read a file. Raises what its `stat` and `open` raise."""
+        if isinstance(file, Path):
+            return cls(file.name, file.suffix, *_read(file))
         status = file.stat()
         with file.open("rb") as stream:
             return cls(file.name, file.suffix, status, stream.read())
@@ -66,6 +68,19 @@ class Copy:
 
     def __lt__(self, other: Any, /) -> bool:
         return self.name < str(other.name)
+
+
+def _read(path: Path) -> tuple[os.stat_result, bytes]:
+    """Status and content in four calls of the system, after each of which a thread may lose Python's lock."""
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        status = os.fstat(number)
+        parts = [os.read(number, status.st_size + 1)]
+        while sum(map(len, parts)) != status.st_size and parts[-1]:  # it is being written to
+            parts.append(os.read(number, 2**20))
+        return status, b"".join(parts)
+    finally:
+        os.close(number)
 
 
 class Entry(File, Protocol):

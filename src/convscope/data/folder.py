@@ -25,6 +25,8 @@ from convscope.data.class_folders import enumerated
 from convscope.data.download import REPORT_EVERY_S, Transfer
 from convscope.data.files import Copy, File, key_of
 from convscope.data.image_data import ImageData, Split
+from convscope.data.inside import Inside
+from convscope.data.jpegs import JpegDecoder
 from convscope.data.left_out import Skipped
 from convscope.data.mapped import memory_bytes
 from convscope.data.prepared import (
@@ -266,7 +268,8 @@ class _Work:
 
     def read(self) -> Iterator[Made]:
         """Every file, looked at and decoded in one go, each read once."""
-        work = functools.partial(_look_and_decode, self._swift(len(self.entries)), self.salvage)
+        jpegs = JpegDecoder() if len(self.entries) >= MANY else None
+        work = functools.partial(_look_and_decode, self._swift(len(self.entries)), self.salvage, jpegs)
         results = _in_order(work, self.entries)
         for entry in self._counted(self.entries):
             yield entry.key, *next(results)
@@ -409,20 +412,21 @@ def _told_by_the_first(entries: Sequence[_Entry], reader: Reader) -> Preprocessi
 
 
 def _look_and_decode(
-    preprocessing: Preprocessing, salvage: bool, entry: _Entry
+    preprocessing: Preprocessing, salvage: bool, jpegs: JpegDecoder | None, entry: _Entry
 ) -> tuple[Known, Bytes | Failure | None]:
     try:
-        now_ns, stamp = time.time_ns(), Stamp.of(entry.path)
+        now_ns = time.time_ns()
         if hazards.check_file(entry.path) > COPIED_BYTES:
             known = _look(entry.path, None, {})
             return known, None if known.reason else _decode(preprocessing, salvage, entry)
         copy = Copy.of(entry.path)
+        stamp = Stamp.of(entry.path if isinstance(entry.path, Inside) else copy)
     except (OSError, DataError) as error:
         return Known(None, "", None, pictures.reason(error, entry.path)), None
     settled, content = stamp if stamp.is_settled(now_ns) else None, digest_of(copy.content)
     headers: list[pictures.Header] = []
     try:
-        image = pictures.decode(copy, preprocessing, salvage=salvage, notice=headers.append)
+        image = pictures.decode(copy, preprocessing, salvage=salvage, notice=headers.append, jpegs=jpegs)
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
         why = pictures.reason(error, copy)
         if headers:

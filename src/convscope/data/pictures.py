@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import importlib
 import logging
 import os
 import threading
@@ -18,8 +19,9 @@ from PIL import Image, UnidentifiedImageError
 from convscope.data import hazards
 from convscope.data.array_types import Bytes
 from convscope.data.colours import is_gray, is_turned
-from convscope.data.files import File
+from convscope.data.files import Copy, File
 from convscope.data.hazards import MAX_PIXELS
+from convscope.data.jpegs import JpegDecoder
 from convscope.data.preprocessing import Preprocessing
 from convscope.data.signatures import CAMERA_RAW_SUFFIXES, FOREIGN_SUFFIXES, is_picture, what_it_is
 from convscope.errors import DataError
@@ -39,6 +41,9 @@ READ_SUFFIXES = frozenset({
 # fmt: on
 SUFFIXES = READ_SUFFIXES | FOREIGN_SUFFIXES
 """Names that a person takes for pictures. The content decides what is read; the others are skipped, and said."""
+
+_PLUGINS = ("Jpeg", "Png", "Gif", "WebP", "Bmp", "Tiff", "Ppm", "Avif", "Tga", "Ico", "Jpeg2K")
+"""Pillow's modules for them; with those for thirty others, `Image.init` takes twice as long."""
 
 _LARGE_PIXELS = 2**24
 _ONE_LARGE_PICTURE = threading.Lock()  # as many at once as there are threads would take gigabytes
@@ -90,14 +95,20 @@ def decode(
     *,
     salvage: bool = False,
     notice: Callable[[Header], object] = lambda header: None,
+    jpegs: JpegDecoder | None = None,
 ) -> Bytes:
     """`read_image` for those who call it from many threads inside `refusing_bombs`.
 
-    `notice` gets the header before the pixels are decoded.
+    `notice` gets the header before the pixels are decoded. `jpegs` decodes those it can of files that are in memory.
     """
     side = 2 * max(preprocessing.size_px)
     with _identified(path) as (found, picture):
         notice(found)
+        if jpegs is not None and isinstance(path, Copy) and not salvage and not _is_large(picture):
+            picture.draft(None, (side, side))
+            pixels = jpegs(picture, path.content)
+            if pixels is not None:
+                return preprocessing.pixels_of(pixels)
         with _loaded(picture, smallest_px=side, salvage=salvage):
             return preprocessing.pixels(picture)
 
@@ -142,10 +153,13 @@ def _loaded(
         picture.draft(
             None, (-(-picture.width * longer_px // longer), -(-picture.height * longer_px // longer))
         )
-    is_large = picture.width * picture.height > _LARGE_PIXELS
-    with _ONE_LARGE_PICTURE if is_large else contextlib.nullcontext():
+    with _ONE_LARGE_PICTURE if _is_large(picture) else contextlib.nullcontext():
         _load(picture, salvage)
         yield
+
+
+def _is_large(picture: Image.Image) -> bool:
+    return picture.width * picture.height > _LARGE_PIXELS
 
 
 def is_picture_file(path: File) -> bool:
@@ -214,7 +228,7 @@ def _identified(path: File) -> Iterator[tuple[Header, Image.Image]]:
     file_bytes = hazards.check_file(path)
     with path.open("rb") as stream:
         has_more = hazards.check_content(stream, file_bytes)
-        with Image.open(stream, formats=_formats(path)) as picture:
+        with Image.open(stream, formats=_formats(path.suffix.lower())) as picture:
             _check_picture(picture, path, file_bytes)
             yield _header(picture, has_more), picture
 
@@ -295,13 +309,15 @@ _BY_NAME_ONLY = {"TGA": ".tga", "DIB": ".dib"}
 """Formats that any bytes may look like: they count only under their own name."""
 
 
-def _formats(path: File) -> tuple[str, ...]:
-    suffix = path.suffix.lower()
+@functools.lru_cache(maxsize=256)
+def _formats(suffix: str) -> tuple[str, ...]:
     return tuple(name for name in _available_formats() if _BY_NAME_ONLY.get(name, suffix) == suffix)
 
 
 @functools.cache
 def _available_formats() -> tuple[str, ...]:
     """Those of FORMATS that this build of Pillow can read (AVIF and JPEG 2000 are options of it)."""
-    Image.init()
+    for plugin in _PLUGINS:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(f"PIL.{plugin}ImagePlugin")
     return tuple(name for name in FORMATS if name in Image.OPEN)

@@ -320,8 +320,8 @@ def _to_json(kept: Kept, source: str) -> dict[str, Any]:
 
 
 def _to_list(known: Known) -> list[Any]:
-    stamp = list(dataclasses.astuple(known.stamp)) if known.stamp else None
-    header = dataclasses.asdict(known.header) if known.header else None
+    stamp = list(vars(known.stamp).values()) if known.stamp else None
+    header = vars(known.header) if known.header else None
     return [stamp, known.content, header, known.reason]
 
 

@@ -147,6 +147,10 @@ class Preprocessing:
         pixels = np.array(resized, dtype=np.uint8)  # (H, W) or (H, W, 3)
         return np.ascontiguousarray(np.atleast_3d(pixels).transpose(2, 0, 1))  # (C, H, W)
 
+    def pixels_of(self, rgb: Bytes) -> Bytes:
+        """`pixels` of a picture (H, W, 3) that is already decoded."""
+        return self.pixels(Image.fromarray(rgb))
+
     def scale(self, images: Tensor) -> Tensor:
         """What the network sees: (x / 255 - mean) / std.
 

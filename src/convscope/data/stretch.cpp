@@ -8,7 +8,8 @@
 #include <cstdint>
 #include <cstring>
 
-enum { BITS = 22, HALF = 1 << (BITS - 1), SIDE = 16 };
+enum { SIDE = 16, LANES = 8, BLOCK = 6 };
+static const int32_t BITS = 22, HALF = 1 << (BITS - 1);
 
 typedef uint8_t bytes __attribute__((vector_size(SIDE)));
 
@@ -34,12 +35,33 @@ static inline void turn(bytes square[SIDE]) {
     }
 }
 
+typedef int32_t ints __attribute__((vector_size(4 * LANES)));
+
+static inline int least(int a, int b) { return a < b ? a : b; }
+
 static inline uint8_t cut(int32_t sum) {
     const int32_t value = sum >> BITS;
     return value < 0 ? 0 : value > 255 ? 255 : value;
 }
 
-static inline int least(int a, int b) { return a < b ? a : b; }
+static inline ints widened(const uint8_t *from) {
+    int32_t wide[LANES];
+    for (int i = 0; i < LANES; i++) wide[i] = from[i];
+    ints values;
+    memcpy(&values, wide, sizeof values);
+    return values;
+}
+
+/* BLOCK * LANES sums at a time, in registers all the while: of `count` rows, `step` bytes apart, each times its weight. */
+static inline void weighed(const uint8_t *from, int64_t step, int count, const int32_t *weights, uint8_t *to) {
+    ints sums[BLOCK];
+    for (int i = 0; i < BLOCK; i++) sums[i] = ints{} + HALF;
+    for (int k = 0; k < count; k++, from += step)
+        for (int i = 0; i < BLOCK; i++) sums[i] += widened(from + i * LANES) * weights[k];
+    int32_t rounded[BLOCK * LANES];
+    memcpy(rounded, sums, sizeof rounded);
+    for (int i = 0; i < BLOCK * LANES; i++) to[i] = cut(rounded[i]);
+}
 
 /* from    (rows, from_width, 3), 3 * from_width at least SIDE, width at least SIDE
    first   (width,), the first pixel that counts for each pixel of the result
@@ -48,6 +70,7 @@ static inline int least(int a, int b) { return a < b ? a : b; }
    to      (3, rows, width) */
 static void along_rows(const uint8_t *from, int rows, int from_width, const int32_t *first, int count,
                        const int32_t *weights, int width, uint8_t *turned, uint8_t *narrow, uint8_t *to) {
+    static_assert(BLOCK * LANES == 3 * SIDE, "a block is one pixel of so many rows");
     const int row_bytes = 3 * from_width;
     bytes square[SIDE];
     for (int top = 0; top < rows; top += SIDE) {
@@ -57,14 +80,9 @@ static void along_rows(const uint8_t *from, int rows, int from_width, const int3
             turn(square);
             for (int i = 0; i < SIDE; i++) store(turned + (int64_t)(at + i) * SIDE, square[i]);
         }
-        for (int x = 0; x < width; x++) {
-            const uint8_t *column = turned + (int64_t)first[x] * 3 * SIDE;
-            int32_t sums[3 * SIDE];
-            for (int i = 0; i < 3 * SIDE; i++) sums[i] = HALF;
-            for (int k = 0; k < count; k++, column += 3 * SIDE)
-                for (int i = 0; i < 3 * SIDE; i++) sums[i] += column[i] * weights[(int64_t)x * count + k];
-            for (int i = 0; i < 3 * SIDE; i++) narrow[(int64_t)x * 3 * SIDE + i] = cut(sums[i]);
-        }
+        for (int x = 0; x < width; x++)
+            weighed(turned + (int64_t)first[x] * 3 * SIDE, 3 * SIDE, count, weights + (int64_t)x * count,
+                    narrow + (int64_t)x * 3 * SIDE);
         for (int c = 0; c < 3; c++)
             for (int start = 0; start < width; start += SIDE) {
                 const int at = least(start, width - SIDE);
@@ -76,17 +94,23 @@ static void along_rows(const uint8_t *from, int rows, int from_width, const int3
     }
 }
 
-/* from (from_rows, width) -> to (rows, width); sums (width,) is room to work in. */
+/* from (from_rows, width) -> to (rows, width) */
 static void along_columns(const uint8_t *from, int width, const int32_t *first, int count, const int32_t *weights,
-                          int rows, int32_t *sums, uint8_t *to) {
+                          int rows, uint8_t *to) {
+    const int wide = BLOCK * LANES;
     for (int y = 0; y < rows; y++) {
-        for (int x = 0; x < width; x++) sums[x] = HALF;
-        for (int k = 0; k < count; k++) {
-            const int32_t weight = weights[(int64_t)y * count + k];
-            const uint8_t *row = from + (int64_t)(first[y] + k) * width;
-            for (int x = 0; x < width; x++) sums[x] += row[x] * weight;
+        const uint8_t *row = from + (int64_t)first[y] * width;
+        const int32_t *parts = weights + (int64_t)y * count;
+        uint8_t *const line = to + (int64_t)y * width;
+        for (int start = 0; start < width && wide <= width; start += wide) {
+            const int at = least(start, width - wide);
+            weighed(row + at, width, count, parts, line + at);
         }
-        for (int x = 0; x < width; x++) to[(int64_t)y * width + x] = cut(sums[x]);
+        for (int x = 0; x < width && width < wide; x++) {
+            int32_t sum = HALF;
+            for (int k = 0; k < count; k++) sum += row[(int64_t)k * width + x] * parts[k];
+            line[x] = cut(sum);
+        }
     }
 }
 
@@ -95,14 +119,14 @@ static void along_columns(const uint8_t *from, int width, const int32_t *first, 
 extern "C" void convscope_stretch(int columns_first, const uint8_t *from, int from_height, int from_width, const int32_t *first_x,
                        int count_x, const int32_t *weights_x, const int32_t *first_y, int count_y,
                        const int32_t *weights_y, int height, int width, uint8_t *turned, uint8_t *narrow,
-                       uint8_t *between, int32_t *sums, uint8_t *to) {
+                       uint8_t *between, uint8_t *to) {
     if (columns_first) {
-        along_columns(from, 3 * from_width, first_y, count_y, weights_y, height, sums, between);
+        along_columns(from, 3 * from_width, first_y, count_y, weights_y, height, between);
         along_rows(between, height, from_width, first_x, count_x, weights_x, width, turned, narrow, to);
         return;
     }
     along_rows(from, from_height, from_width, first_x, count_x, weights_x, width, turned, narrow, between);
     for (int c = 0; c < 3; c++)
-        along_columns(between + (int64_t)c * from_height * width, width, first_y, count_y, weights_y, height, sums,
+        along_columns(between + (int64_t)c * from_height * width, width, first_y, count_y, weights_y, height,
                       to + (int64_t)c * height * width);
 }

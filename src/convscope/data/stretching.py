@@ -26,6 +26,12 @@ BITS = 22
 SIDE_PX = 16
 """Narrower results and pictures are Pillow's; the C++ handles so many numbers at a time."""
 _ALIGNED_BYTES = 64
+_NUMBER, _PLACE = ctypes.c_int, ctypes.c_void_p
+_ARGUMENTS = (
+    *(_NUMBER, _PLACE, _NUMBER, _NUMBER),  # order, pixels, their height and width
+    *(_PLACE, _NUMBER, _PLACE) * 2,  # weights along x and y
+    *(_NUMBER, _NUMBER, _PLACE, _PLACE, _PLACE, _PLACE),  # height and width, three rooms, the result
+)
 
 Order = Literal["unknown", "rows", "columns", "pillow"]
 """Which pass comes first, or that only Pillow will do."""
@@ -51,11 +57,12 @@ class Stretcher:
         """Until the C++ is built, or has failed to be."""
         self._thread.join()
 
-    def __call__(self, picture: Image.Image, height: int, width: int) -> Bytes:
-        """Pillow's pixels (3, height, width) of an RGB picture, bilinear and antialiased."""
-        sizes = (*picture.size, height, width)
+    def __call__(self, picture: Image.Image | Bytes, height: int, width: int) -> Bytes:
+        """Pillow's pixels (3, height, width) of an RGB picture, or its pixels (H, W, 3), bilinear and antialiased."""
+        size = picture.size if isinstance(picture, Image.Image) else picture.shape[1::-1]
+        sizes = (size[0], size[1], height, width)
         order = self._orders.get(sizes)
-        if order is None or self._library is None or min(width, *picture.size) < SIDE_PX:
+        if order is None or self._library is None or min(width, *size) < SIDE_PX:
             self._orders.setdefault(sizes, "unknown")
             return _by_pillow(picture, height, width)
         if order == "pillow":
@@ -90,12 +97,20 @@ class Stretching(Preprocessing):
             return super().pixels(upright)
         return self.stretcher(upright, height, width)
 
+    def pixels_of(self, rgb: Bytes) -> Bytes:
+        """As `Preprocessing.pixels_of`."""
+        height, width = self.size_px
+        if self.stretcher is None or not self._is_plain or rgb.shape[0] == height or rgb.shape[1] == width:
+            return super().pixels_of(rgb)
+        return self.stretcher(rgb, height, width)
+
     @property
     def _is_plain(self) -> bool:
         return (self.fit, self.resampling, self.antialias, self.channels) == ("squash", "bilinear", True, 3)
 
 
-def _by_pillow(picture: Image.Image, height: int, width: int) -> Bytes:
+def _by_pillow(picture: Image.Image | Bytes, height: int, width: int) -> Bytes:
+    picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
     stretched = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))  # (height, width, 3)
     return np.ascontiguousarray(stretched.transpose(2, 0, 1))
 
@@ -115,7 +130,11 @@ def _learned(library: ctypes.CDLL, pixels: Bytes, expected: Bytes) -> Order:
 @functools.cache
 def load() -> ctypes.CDLL | None:
     """The C++ of this machine, built where it is not in the cache; None where that is not possible."""
-    return compiling.load(Path(__file__).with_name("stretch.cpp")).library
+    library = compiling.load(Path(__file__).with_name("stretch.cpp")).library
+    if library is not None:
+        library.convscope_stretch.argtypes = _ARGUMENTS
+        library.convscope_stretch.restype = None
+    return library
 
 
 @functools.lru_cache(maxsize=1024)
@@ -148,32 +167,58 @@ def weights(size: int, wanted: int) -> tuple[Any, int, Any]:
 
 def _stretched(library: ctypes.CDLL, pixels: Bytes, height: int, width: int, order: Order) -> Bytes:
     """Pixels (H, W, 3), stretched (3, height, width). Python's lock is not held meanwhile."""
-    from_height, from_width, _ = pixels.shape
-    first_x, count_x, parts_x = weights(from_width, width)
-    first_y, count_y, parts_y = weights(from_height, height)
-    between = 3 * (height * from_width if order == "columns" else from_height * width)
-    room = _room(3 * SIDE_PX * from_width, 3 * SIDE_PX * width, between, 12 * max(from_width, width))
+    work = _work(*pixels.shape[:2], height, width, order)
     result = np.empty((3, height, width), dtype=np.uint8)
     pixels = np.ascontiguousarray(pixels)
     library.convscope_stretch(
-        *(int(order == "columns"), _at(pixels), from_height, from_width),
-        *(_at(first_x), count_x, _at(parts_x), _at(first_y), count_y, _at(parts_y), height, width),
-        *(*room, _at(result)),
+        *(work.columns_first, pixels.ctypes.data, *work.numbers, *_room(work.room_bytes)), result.ctypes.data
     )
     return result
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is the same for all pictures of one size, in the terms of the C++.
+
+    Args:
+        columns_first: the order.
+        numbers: the sizes, and where the weights are.
+        room_bytes: how much room it takes to work.
+        held: the weights, which must not go away.
+    """
+
+    columns_first: int
+    numbers: tuple[int, ...]
+    room_bytes: tuple[int, ...]
+    held: tuple[Any, ...]
+
+
+@functools.lru_cache(maxsize=1024)
+def _work(from_height: int, from_width: int, height: int, width: int, order: Order) -> _Work:
+    first_x, count_x, parts_x = weights(from_width, width)
+    first_y, count_y, parts_y = weights(from_height, height)
+    along_x = (first_x.ctypes.data, count_x, parts_x.ctypes.data)
+    along_y = (first_y.ctypes.data, count_y, parts_y.ctypes.data)
+    between = 3 * (height * from_width if order == "columns" else from_height * width)
+    return _Work(
+        int(order == "columns"),
+        (from_height, from_width, *along_x, *along_y, height, width),
+        (3 * SIDE_PX * from_width, 3 * SIDE_PX * width, between),
+        (first_x, parts_x, first_y, parts_y),
+    )
 
 
 _of_this_thread = threading.local()
 
 
-def _room(*sizes_bytes: int) -> list[ctypes.c_void_p]:
+def _room(sizes_bytes: tuple[int, ...]) -> tuple[int, ...]:
     """Places to work in, of these sizes; each thread keeps its own, for fresh memory costs as much as the work."""
-    ends = np.cumsum([-(-size // _ALIGNED_BYTES) * _ALIGNED_BYTES for size in sizes_bytes])
-    held: Bytes | None = getattr(_of_this_thread, "room", None)
-    if held is None or len(held) < ends[-1]:
-        held = _of_this_thread.room = np.empty(ends[-1], dtype=np.uint8)
-    return [ctypes.c_void_p(held.ctypes.data + int(start)) for start in (0, *ends[:-1])]
-
-
-def _at(array: np.ndarray[Any, Any]) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)
+    held: tuple[tuple[int, ...], Bytes, tuple[int, ...]] | None = getattr(_of_this_thread, "room", None)
+    if held is None or held[0] != sizes_bytes:
+        room = np.empty(sum(sizes_bytes) + len(sizes_bytes) * _ALIGNED_BYTES, dtype=np.uint8)
+        places, at = [], room.ctypes.data
+        for size in sizes_bytes:
+            places.append(at)
+            at += -(-size // _ALIGNED_BYTES) * _ALIGNED_BYTES
+        held = _of_this_thread.room = (sizes_bytes, room, tuple(places))
+    return held[2]

@@ -1,0 +1,162 @@
+"""JPEGs from the other decoder have Pillow's pixels, and whatever is not usual goes Pillow's way."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from convscope.data import Preprocessing, jpegs, load_data, pictures, read_image
+from convscope.data.array_types import Bytes
+from convscope.data.files import Copy
+from convscope.data.jpegs import COMPARED, JpegDecoder
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    jpegs.library.cache_clear()
+
+
+def jpeg(seed: int, *, mode: str = "RGB", size: tuple[int, int] = (61, 45), **options: object) -> bytes:
+    soft = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    picture = Image.fromarray(soft).resize(size, Image.Resampling.BICUBIC).convert(mode)
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", **options)
+    return stream.getvalue()
+
+
+def turned(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+def copy(folder: Path, content: bytes) -> Copy:
+    path = folder / "picture.jpg"
+    path.write_bytes(content)
+    return Copy.of(path)
+
+
+def by_both(decoder: JpegDecoder, content: bytes) -> tuple[Bytes | None, Bytes]:
+    with Image.open(io.BytesIO(content)) as picture:
+        pixels = decoder(picture, content)
+    with Image.open(io.BytesIO(content)) as picture:
+        return pixels, np.asarray(picture)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"subsampling": "4:4:4"},
+        {"subsampling": "4:2:2"},
+        {"subsampling": "4:2:0", "quality": 30},
+        {"quality": 100, "optimize": True},
+        {"restart_marker_blocks": 2},
+        {"keep_rgb": True},
+        {"exif": turned(1)},
+        {"size": (1, 1)},
+        {"size": (17, 200)},
+    ],
+    ids=str,
+)
+def test_usual_jpegs_have_pillows_pixels(options: dict[str, object]) -> None:
+    decoder = JpegDecoder()
+    for seed in range(COMPARED + 2):  # the last two are not compared any more
+        pixels, expected = by_both(decoder, jpeg(seed, **options))
+        assert pixels is not None
+        np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"mode": "L"}, {"mode": "CMYK"}, {"progressive": True}, {"exif": turned(6)}, {"exif": turned(2)}],
+    ids=str,
+)
+def test_what_is_not_usual_is_left_to_pillow(options: dict[str, object]) -> None:
+    decoder = JpegDecoder()
+    assert by_both(decoder, jpeg(0))[0] is not None
+    assert by_both(decoder, jpeg(0, **options))[0] is None
+
+
+def test_a_jpeg_that_comes_at_reduced_size_is_left_to_pillow(tmp_path: Path) -> None:
+    content = jpeg(0, size=(400, 400))
+    decoder, file, wanted = JpegDecoder(), copy(tmp_path, content), Preprocessing((50, 50), 3)
+    for _ in range(COMPARED + 1):
+        np.testing.assert_array_equal(
+            pictures.decode(file, wanted, jpegs=decoder), pictures.decode(file, wanted)
+        )
+    assert decoder._equal == {}
+
+
+@pytest.mark.parametrize("kept", [0.6, 0.8, 0.99])
+def test_a_damaged_file_has_pillows_reason(tmp_path: Path, kept: float) -> None:
+    whole, decoder = jpeg(0, size=(200, 200)), JpegDecoder()
+    for _ in range(COMPARED):
+        by_both(decoder, whole)
+    file = copy(tmp_path, whole[: int(kept * len(whole))])
+    said = []
+    for one in (None, decoder):
+        with pytest.raises(OSError, match="truncated") as caught:
+            pictures.decode(file, Preprocessing((120, 120), 3), jpegs=one)
+        said.append(pictures.reason(caught.value, file))
+    assert said == ["damaged: the file ends before the picture does"] * 2
+    pixels = [
+        pictures.decode(file, Preprocessing((120, 120), 3), jpegs=one, salvage=True)
+        for one in (None, decoder)
+    ]
+    np.testing.assert_array_equal(*pixels)
+
+
+def test_a_decoder_that_differs_is_not_used() -> None:
+    decoder, asked = JpegDecoder(), []
+
+    def wrong(content: bytes) -> Bytes:
+        asked.append(content)
+        return np.zeros((45, 61, 3), dtype=np.uint8)
+
+    decoder._decode = wrong
+    for seed in range(3):
+        assert by_both(decoder, jpeg(seed))[0] is None
+    assert len(asked) == 1
+
+
+def test_without_torch_or_its_library_pillow_decodes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert jpegs.library() is not None
+    with monkeypatch.context() as patch:
+        patch.setattr("convscope.data.jpegs.importlib.util.find_spec", lambda name: None)
+        jpegs.library.cache_clear()
+        assert jpegs.library() is None
+    with monkeypatch.context() as patch:
+        patch.delitem(sys.modules, "torch")
+        jpegs.library.cache_clear()
+        assert jpegs.library() is None
+        assert by_both(JpegDecoder(), jpeg(0))[0] is None
+    broken = tmp_path / "image.so"
+    broken.write_bytes(b"no library")
+    assert jpegs._loaded(torch, broken) is None
+
+
+def test_a_large_folder_of_jpegs_has_the_pixels_of_single_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convscope.data.folder.MANY", 1)
+    kinds: list[dict[str, object]] = [
+        {},
+        {"mode": "L"},
+        {"progressive": True},
+        {"exif": turned(8)},
+        {"mode": "CMYK"},
+    ]
+    for number in range(24):
+        path = tmp_path / "photos" / "ab"[number % 2] / f"{number:02}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(jpeg(number, **kinds[number % 5] if number > 11 else {}))
+    data = load_data(tmp_path / "photos", size_px=32)
+    paths = sorted((tmp_path / "photos").glob("*/*.jpg"))
+    for image, path in zip(data.train.images, paths, strict=True):
+        np.testing.assert_array_equal(image, read_image(path, data.preprocessing))
