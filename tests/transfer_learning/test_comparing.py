@@ -14,8 +14,9 @@ import pytest
 from convscope.data import ImageData, from_arrays
 from convscope.errors import DataError
 from convscope.transfer_learning import compare, finetune, layers
-from convscope.transfer_learning.comparing import cell, interval
+from convscope.transfer_learning.comparing import cell
 from convscope.transfer_learning.comparison_text import Cell, Comparison
+from convscope.transfer_learning.study import interval
 
 from .conftest import gratings
 

@@ -46,13 +46,13 @@ class TimmFeatures:
     preprocessing: Preprocessing
     digest: str
 
-    def card(self) -> dict[str, Any]:
-        """What a model keeps of it."""
+    def card(self, preprocessing: Preprocessing) -> dict[str, Any]:
+        """What a model keeps of it, and how its pictures were prepared."""
         return {
             "name": self.name,
             "version": self.version,
             "sha256": self.digest,
-            "preprocessing": self.preprocessing.to_json(),
+            "preprocessing": preprocessing.to_json(),
         }
 
 

@@ -16,7 +16,7 @@ from convscope.training.folder import RunFolder
 from convscope.transfer_learning.backbones import Backbone
 
 if TYPE_CHECKING:
-    from convscope.transfer_learning.start import Wish
+    from convscope.transfer_learning.wish import Wish
 
 FILE = "transfer.json"
 START = "head.safetensors"

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from convscope.data.image_data import ImageData
 from convscope.engine.plan import Plan
+from convscope.engine.scoring import balanced_accuracy
 from convscope.model_file import Model
 from convscope.training.events import Listener
 from convscope.transfer_learning.backbones import Backbone
@@ -33,17 +34,20 @@ SEEN_TWICE, SEEN_ONCE = "middle and end", "end"
 
 @dataclass(frozen=True)
 class Judged:
-    """Mean cross-entropy in nats and the number of right answers over n images."""
+    """Mean cross-entropy in nats and the number of right answers over n images; `balanced_accuracy`."""
 
     loss: float
     correct: int
     n: int
+    balanced_accuracy: float | None
 
     @classmethod
     def of(cls, scores: Tensor, labels: Tensor) -> Judged:
         """Scores (N, K) against labels (N,)."""
         loss = torch.nn.functional.cross_entropy(scores.double(), labels).item()
-        return cls(loss, int((scores.argmax(1) == labels).sum()), len(labels))
+        predicted = scores.argmax(1)
+        right = int((predicted == labels).sum())
+        return cls(loss, right, len(labels), balanced_accuracy(predicted, labels))
 
     @property
     def accuracy(self) -> float:

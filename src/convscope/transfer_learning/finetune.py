@@ -18,14 +18,14 @@ import numpy as np
 import torch
 
 from convscope.data.image_data import ImageData
-from convscope.engine.plan import Plan
 from convscope.inference import expand
 from convscope.model_file import Model, load_model, parse_json, save_model, write_text
 from convscope.reference import Network
 from convscope.training import SGD, AdamW, EarlyStopping, OneCycle, Recipe, train
+from convscope.training.agreement import conflict
 from convscope.training.augmentation import Augmentation
 from convscope.training.configuration import Configuration
-from convscope.training.folder import RunFolder, claim_next
+from convscope.training.folder import RunFolder
 from convscope.training.result import Run
 from convscope.training.telling import Teller
 from convscope.training.thawing import Thaw, Thawing, layers_from_top
@@ -35,7 +35,9 @@ from convscope.transfer_learning.begun import START, Begun, told_how_to_go_on
 from convscope.transfer_learning.extract import Extracted
 from convscope.transfer_learning.familiarity import axes_of, calibrated
 from convscope.transfer_learning.material import HELD_OUT, Material, material
-from convscope.transfer_learning.start import Wish, extracted_run
+from convscope.transfer_learning.opening import Opened
+from convscope.transfer_learning.start import extracted_run, run_folder
+from convscope.transfer_learning.wish import MODES, Wish
 from convscope.unknown import Unknown, distance
 
 BALANCE = {"equal": "none", "balanced": "weights"}
@@ -95,17 +97,15 @@ def for_photos(size_px: tuple[int, int]) -> Augmentation:
     return Augmentation(flip="random", crop_px=round(SHIFT * min(size_px)))
 
 
-def trained(
-    wish: Wish, backbone: Backbone, ready: Material, plan: Plan, teller: Teller, began_at: float
-) -> Run:
+def trained(wish: Wish, found: Opened, teller: Teller, began_at: float) -> Run:
     """Fine-tune, or train from nothing, into a run folder. `wish` is what `transfer` was given."""
-    place = wish.out if wish.out is not None else claim_next(ready.data.name, backbone.label)
-    folder = RunFolder(Path(place).expanduser())
+    backbone, ready = found.backbone, found.ready
+    folder = run_folder(wish, found)
     backbone.with_classes(False)  # raises where only the features can be used
     until = freezing(backbone, ready.data.input_shape, wish.freeze_until) if wish.mode == "finetune" else None
     if until is not None and wish.freeze_until is None:
         teller.note(f"Everything up to {until} stays as it is. Thaw it too with --freeze-until {NOTHING}.")
-    head = _head(wish, backbone, ready, plan, teller, folder) if wish.mode == "finetune" else None
+    head = _head(wish, found, teller, folder) if wish.mode == "finetune" else None
     size = ready.data.preprocessing.size_px
     recipe = (
         finetune_recipe(size, until, wish.epochs) if head is not None else scratch_recipe(size, wish.epochs)
@@ -124,6 +124,8 @@ def trained(
             data_dir=wish.data_dir,
             offline=wish.offline,
             size_px=size,
+            fit=wish.fit,
+            augment=wish.augment,
             salvage=wish.salvage,
             most_unreadable=wish.most_unreadable,
             weights=str((folder.path / START).resolve()) if head else None,
@@ -146,15 +148,21 @@ def resumed(wish: Wish, teller: Teller, began_at: float) -> Run:
     backbone = backbones.find(wanted, data_dir=wish.data_dir, offline=wish.offline, say=teller.note)
     begun.require(backbone, folder)
     configuration = Configuration.from_json(folder.read_config(), folder.config)
+    _require_agreement(wish, begun, configuration, folder)
     source = wish.data if wish.data is not None else configuration.data.source
     with told_how_to_go_on(folder):
         run = train(
             source,
             out=folder.path,
             resume=True,
+            epochs=wish.epochs,
             device=wish.device,
             data_dir=wish.data_dir,
             offline=wish.offline,
+            size_px=wish.size_px,
+            fit=wish.fit,
+            augment=wish.augment,
+            balance=BALANCE[wish.class_weights] if wish.class_weights != "equal" else None,
             listeners=teller.listeners,
         )
     assert source is not None, "training asked for it"
@@ -163,6 +171,7 @@ def resumed(wish: Wish, teller: Teller, began_at: float) -> Run:
         backbone,
         seed=configuration.seed,
         size_px=configuration.data.size_px,
+        fit=configuration.data.fit,
         data_dir=wish.data_dir or configuration.data.data_dir,
         offline=wish.offline,
         salvage=configuration.data.salvage,
@@ -171,6 +180,16 @@ def resumed(wish: Wish, teller: Teller, began_at: float) -> Run:
     )
     _complete(folder, ready, begun, configuration.seed)
     return _run(run, begun, backbone, (None, None), began_at, teller)
+
+
+def _require_agreement(wish: Wish, begun: Begun, configuration: Configuration, folder: RunFolder) -> None:
+    """What is given must be what the run was begun with; the rest is compared by its training."""
+    thawing = configuration.recipe.thawing
+    until = (thawing.freeze_until if thawing else None) or NOTHING
+    if wish.mode not in (MODES[0], begun.mode):  # the first is the mode where none is given
+        raise conflict(folder, "mode", begun.mode, wish.mode)
+    if wish.freeze_until not in (None, until):
+        raise conflict(folder, "freeze-until", until, wish.freeze_until)
 
 
 def _run(
@@ -212,11 +231,9 @@ def fitting(recipe: Recipe, images: int, epochs: int | None = None) -> Recipe:
     return replace(recipe, batch_size=batch, epochs=length)
 
 
-def _head(
-    wish: Wish, backbone: Backbone, ready: Material, plan: Plan, teller: Teller, folder: RunFolder
-) -> Extracted:
+def _head(wish: Wish, found: Opened, teller: Teller, folder: RunFolder) -> Extracted:
     """The head, fitted to convergence on frozen features: a run of its own, which fine-tuning then replaces."""
-    head = extracted_run(wish, backbone, ready, plan, teller, folder)
+    head = extracted_run(wish, found, teller, folder)
     accuracy = head.fitted.validation_accuracy
     if accuracy is not None:
         teller.note(f"The head alone, on frozen features: {accuracy:.4f} on the validation split.")

@@ -16,14 +16,20 @@ from typing import Any
 import numpy as np
 import torch
 
+from convscope.data.folder import MOST_UNREADABLE
+from convscope.data.preprocessing import Fit
 from convscope.model_file import Model
 from convscope.net import Net
+from convscope.training import Recipe
+from convscope.training.augmentation import Augmentation
 from convscope.training.events import Listener
+from convscope.training.telling import Teller
 from convscope.training.thawing import Thaw, Thawing, layers_from_top
-from convscope.transfer_learning.comparing import _begun, _told, _write, interval
 from convscope.transfer_learning.finetune import FINETUNE, finetune_recipe
 from convscope.transfer_learning.material import Data
 from convscope.transfer_learning.plot import Line, Point, line_plot
+from convscope.transfer_learning.study import Study, interval
+from convscope.transfer_learning.wish import Wish, pair, place
 
 PER_CLASS, DRAWS = 20, 3
 
@@ -125,6 +131,12 @@ def layers(
     data_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
     size_px: int | tuple[int, int] | None = None,
+    fit: Fit | None = None,
+    augment: str | Augmentation | None = None,
+    salvage: bool = False,
+    most_unreadable: float = MOST_UNREADABLE,
+    class_weights: str = "equal",
+    penalty: float | None = None,
     cache: str | os.PathLike[str] | None = None,
     listeners: Sequence[Listener] = (),
 ) -> LayerStudy:
@@ -136,40 +148,77 @@ def layers(
     Raises:
         ConvscopeError: something the user can mend.
     """
-    study, folder, clock = _begun(
-        data, backbone, "layers", seed, out, overwrite, device, data_dir, offline, size_px, cache,
-        listeners, budget_minutes,
-    )  # fmt: skip
+    wish = Wish(
+        data=data,
+        backbone=backbone,
+        mode="layers",
+        seed=seed,
+        out=out,
+        overwrite=overwrite,
+        device=device,
+        data_dir=data_dir,
+        offline=offline,
+        size_px=pair(size_px),
+        fit=fit,
+        augment=augment,
+        salvage=salvage,
+        most_unreadable=most_unreadable,
+        class_weights=class_weights,
+        penalty=penalty,
+        epochs=epochs,
+        cache=place(cache),
+    )
+    study = Study.begun(wish, Teller(listeners), budget_minutes)
     count = per_class[0] if per_class else PER_CLASS
-    shape = study.data.input_shape
     net = study.backbone.with_classes(False).bind(len(study.data.class_names))
+    untils = [None, *_layers_below_the_head(net, study.data.input_shape)]
+    accuracies = _accuracies(study, untils, count, draws or DRAWS)
+    found = tuple(
+        _frozen(k, until, accuracies[k], net, study.data.input_shape, len(study.judged))
+        for k, until in enumerate(untils)
+    )
+    report = LayerStudy(
+        str(study.folder.path),
+        study.data.name,
+        study.backbone.name,
+        count,
+        len(study.judged),
+        found,
+        study.clock.spent_s,
+    )
+    study.write(report, "layers")
+    return report
+
+
+def _layers_below_the_head(net: Net, input_shape: tuple[int, int, int]) -> list[str]:
+    """The names of the layers with numbers, from the first up, less the head's."""
     with torch.device("meta"):
-        names = [layer.names[0] for layer in reversed(layers_from_top(net.build(shape)))][:-1]
-    untils: list[str | None] = [None, *names]
+        module = net.build(input_shape)
+    return [layer.names[0] for layer in reversed(layers_from_top(module))][:-1]
+
+
+def _accuracies(study: Study, untils: Sequence[str | None], count: int, draws: int) -> list[list[float]]:
+    """One number a draw for each k; none where there was no time."""
     results: list[list[float]] = [[] for _ in untils]
     longest_s = 0.0
-    for draw in range(draws or DRAWS):
+    for draw in range(draws):
         places = study.drawn(count, draw)
         start, extracted = study.head_at_the_end(places, draw)
         results[-1].append(extracted)
         for k in _ends_first(len(untils) - 1):
-            if not clock.has_room(longest_s):
-                continue
-            began_at = time.perf_counter()
-            recipe = finetune_recipe(study.data.preprocessing.size_px, untils[k], epochs)
-            recipe = replace(recipe, thawing=replace(FINETUNE.thawing or Thawing(), freeze_until=untils[k]))
-            accuracy = study.trained(places, recipe, start, epochs)
-            longest_s = max(longest_s, time.perf_counter() - began_at)
-            results[k].append(accuracy)
-            study.teller(_told(f"{k} layers frozen", count, draw, accuracy, clock))
-    found = tuple(
-        _frozen(k, until, results[k], net, shape, len(study.judged)) for k, until in enumerate(untils)
-    )
-    report = LayerStudy(
-        str(folder.path), study.data.name, study.backbone.name, count, len(study.judged), found, clock.spent_s
-    )
-    _write(folder, study, report, "layers")
-    return report
+            if study.clock.has_room(longest_s):
+                began_at = time.perf_counter()
+                accuracy = study.trained(places, _recipe(study, untils[k]), start)
+                longest_s = max(longest_s, time.perf_counter() - began_at)
+                results[k].append(accuracy)
+                study.tell(f"{k} layers frozen", count, draw, accuracy)
+    return results
+
+
+def _recipe(study: Study, until: str | None) -> Recipe:
+    """Fine-tuning with the layers up to one frozen."""
+    recipe = finetune_recipe(study.data.preprocessing.size_px, until, study.wish.epochs)
+    return replace(recipe, thawing=replace(FINETUNE.thawing or Thawing(), freeze_until=until))
 
 
 def _ends_first(number: int) -> list[int]:

@@ -14,6 +14,7 @@ from convscope.data.array_types import Labels
 from convscope.data.arrays import resized
 from convscope.data.folder import MOST_UNREADABLE
 from convscope.data.image_data import ImageData
+from convscope.data.preprocessing import Fit
 from convscope.data.sources import is_picture_place
 from convscope.errors import DataError
 from convscope.transfer_learning.backbones import Backbone, channels_for
@@ -49,13 +50,14 @@ def material(
     *,
     seed: int,
     size_px: tuple[int, int] | None = None,
+    fit: Fit | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
     salvage: bool = False,
     most_unreadable: float = MOST_UNREADABLE,
     say: Say = lambda line: None,
 ) -> Material:
-    """The data as the backbone takes them.
+    """The data as the backbone takes them; pictures are squashed to its size, or brought there by another `fit`.
 
     Raises:
         DataError: they cannot be read, or their channels cannot be changed.
@@ -63,9 +65,10 @@ def material(
     size = size_px or backbone.preprocessing.size_px
     reading = {"salvage": salvage, "most_unreadable": most_unreadable}
     data, came_px = _loaded(
-        source, backbone, size, data_dir=data_dir, offline=offline, progress=say, **reading
+        source, backbone, size, fit, data_dir=data_dir, offline=offline, progress=say, **reading
     )
-    prepared = backbone.preprocessing_for(data.preprocessing.channels, size)
+    scaled = backbone.preprocessing_for(data.preprocessing.channels, size)
+    prepared = scaled.fitted(None, like=data.preprocessing)
     data = replace(data, preprocessing=prepared)
     notes = [*data.notes, *_size_notes(came_px, size, backbone.name)]
     held, share = _held_out(data, seed)
@@ -74,12 +77,12 @@ def material(
 
 
 def _loaded(
-    source: Data, backbone: Backbone, size: tuple[int, int], **how: Any
+    source: Data, backbone: Backbone, size: tuple[int, int], fit: Fit | None, **how: Any
 ) -> tuple[ImageData, tuple[int, int]]:
     """The data at the wanted size, and the (height, width) that they came with."""
     if isinstance(source, ImageData) or not is_picture_place(source):
         own = load_data(source, **how)
-        return resized(own, size, channels_for(backbone, own)), own.preprocessing.size_px
+        return resized(own, size, channels_for(backbone, own), fit), own.preprocessing.size_px
     channels = backbone.preprocessing.channels
     if channels not in (1, 3):
         raise DataError(
@@ -87,7 +90,7 @@ def _loaded(
             "a backbone of 1 or 3 channels, since pictures have no others",
             "Take another backbone, or hand over arrays",
         )
-    data = load_data(source, size_px=size, channels=channels, **how)
+    data = load_data(source, size_px=size, channels=channels, fit=fit, **how)
     return data, data.came_px or size
 
 

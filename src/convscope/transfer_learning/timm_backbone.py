@@ -74,4 +74,6 @@ class TimmBackbone(Backbone):
         module = net.build(shape).eval()
         module.load_state_dict({"dense1.weight": head.weight, "dense1.bias": head.bias})
         prepared = Preprocessing(shape[1:], shape[0])
-        return Model(net, module, shape, data.class_names, prepared, {**card, CARD: self.timm.card()})
+        return Model(
+            net, module, shape, data.class_names, prepared, {**card, CARD: self.timm.card(data.preprocessing)}
+        )
