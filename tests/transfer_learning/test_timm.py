@@ -42,7 +42,8 @@ def timm(monkeypatch: pytest.MonkeyPatch) -> Any:
     fake.data = types.ModuleType("timm.data")
     fake.__version__, fake.seed = "9.9", 0
 
-    def create_model(name: str, pretrained: bool, num_classes: int) -> Tiny:
+    def create_model(name: str, pretrained: bool, num_classes: int, **more: Any) -> Tiny:
+        fake.asked = more
         assert pretrained
         assert num_classes == 0
         if name == "offline":
@@ -56,6 +57,13 @@ def timm(monkeypatch: pytest.MonkeyPatch) -> Any:
     fake.data.resolve_model_data_config = lambda module: {
         "input_size": (3, 32, 32), "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5),
     }  # fmt: skip
+    fake.get_pretrained_cfg = lambda name: (
+        types.SimpleNamespace(hf_hub_id=f"timm/{name}") if name in ("tiny", "offline") else None
+    )
+    hub: Any = types.ModuleType("huggingface_hub")
+    hub.try_to_load_from_cache = lambda hub_id, file: fake.kept
+    fake.kept = None
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     monkeypatch.setitem(sys.modules, "timm", fake)
     monkeypatch.setitem(sys.modules, "timm.data", fake.data)
     return fake
@@ -113,6 +121,26 @@ def test_names_that_timm_does_not_know(timm: Any) -> None:
         DataError, match="the weights of timm/offline are not at hand and timm cannot fetch them"
     ):
         find("timm/offline")
+
+
+def test_offline_only_kept_weights_are_taken(timm: Any) -> None:
+    with pytest.raises(
+        DataError, match="the weights of timm/tiny are not at hand, and --offline fetches nothing"
+    ):
+        find("timm/tiny", offline=True)
+    with pytest.raises(DataError, match="--offline fetches nothing"):
+        find("timm/hf-hub:someone/tiny", offline=True)
+    assert not hasattr(timm, "asked")
+    timm.kept = "/cache/model.safetensors"
+    for offline in (True, False):
+        find("timm/tiny", offline=offline)
+        assert timm.asked == {"pretrained_cfg_overlay": {"file": "/cache/model.safetensors"}}
+
+
+def test_pictures_are_fitted_as_asked(timm: Any, run_transfer: Transfer, photos: Path) -> None:
+    run = run_transfer(backbone="timm/tiny", data=photos, fit="crop")
+    assert load_model(run.folder).preprocessing.fit == "crop"
+    assert evaluate(run.folder).accuracy == run.result["validation_accuracy"]
 
 
 def test_without_timm(monkeypatch: pytest.MonkeyPatch) -> None:

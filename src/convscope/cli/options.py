@@ -29,6 +29,23 @@ MostUnreadable = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, or cuda.")]
+Fit = Annotated[
+    str | None,
+    typer.Option(
+        "--fit", help="How pictures of another shape are brought to that size: squash, crop or pad."
+    ),
+]
+Augment = Annotated[
+    str | None,
+    typer.Option(
+        "--augment",
+        help="What happens to training images: none, light, photos, or words such as 'flip, zoom, trivial, mixup'.",
+    ),
+]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the training images.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")]
 
 
 def shape(text: str | None) -> tuple[int, int, int] | None:

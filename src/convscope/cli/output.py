@@ -69,3 +69,17 @@ def shape_text(shape: Sequence[int] | None) -> str:
     '1×28×28'
     """
     return "×".join(map(str, shape)) if shape else "–"
+
+
+def accuracy_lines(result: Mapping[str, Any]) -> list[str]:
+    """The accuracies of a run, with the balanced one where the classes of a split are of unequal size."""
+    lines = []
+    for split in ("validation", "test"):
+        if result[f"{split}_accuracy"] is not None:
+            lines.append(f"{split + ' accuracy':<20}{result[f'{split}_accuracy']:.4f}")
+        if result[f"{split}_balanced_accuracy"] is not None:
+            balanced = result[f"{split}_balanced_accuracy"]
+            lines.append(
+                f"{'  balanced':<20}{balanced:.4f} (mean over the classes, which are of unequal size)"
+            )
+    return lines

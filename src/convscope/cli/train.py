@@ -9,12 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from convscope.cli.ahead import TRAINING, load_torch
-from convscope.cli.options import DataDir, Device, Json, MostUnreadable, Offline, Salvage
-from convscope.cli.output import emit_json, say
+from convscope.cli.options import (
+    Augment,
+    DataDir,
+    Device,
+    Epochs,
+    Fit,
+    Json,
+    MostUnreadable,
+    Offline,
+    Overwrite,
+    Quiet,
+    Resume,
+    Salvage,
+)
+from convscope.cli.output import accuracy_lines, emit_json, say
 from convscope.cli.progress import counted, duration, progress_listener
 
 if TYPE_CHECKING:
-    from convscope.data.preprocessing import Fit
     from convscope.training.events import Event, Listener
 
 
@@ -36,7 +48,7 @@ def train(
             help="How to optimise: fast (the default), lecture, lenet5; mnist99, cifar94 … for the clock."
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    epochs: Epochs = None,
     steps: Annotated[int | None, typer.Option(help="Stop after this many steps, instead of epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images in one step.")] = None,
     rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
@@ -44,21 +56,13 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="The run folder; default: runs/<data>-<net>-<number>.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
     size: Annotated[
         int | None, typer.Option(help="Side in pixels that a folder's images are resized to.")
     ] = None,
-    fit: Annotated[
-        str | None,
-        typer.Option(help="How pictures of another shape are brought to that size: squash, crop or pad."),
-    ] = None,
-    augment: Annotated[
-        str | None,
-        typer.Option(
-            help="What happens to training images: none, light, photos, or words such as 'flip, zoom, trivial, mixup'."
-        ),
-    ] = None,
+    fit: Fit = None,
+    augment: Augment = None,
     balance: Annotated[
         str | None,
         typer.Option(help="For classes of unequal size: weights (in the loss) or sampler; default: none."),
@@ -91,7 +95,7 @@ def train(
         bool,
         typer.Option("--deterministic", help="The same bits each time on a GPU too; on the CPU it is so."),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")] = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Train a network on images, judge it on the test split, and keep the run in a folder."""
@@ -121,7 +125,7 @@ def train(
             size_px=(size, size) if size is not None else None,
             salvage=salvage or None,
             most_unreadable=most_unreadable,
-            fit=cast("Fit | None", fit),  # train refuses what is none
+            fit=cast("Any", fit),  # train refuses what is none
             augment=augment,
             balance=balance,
             hold_out=holdout,
@@ -155,15 +159,7 @@ class Opening:
 def result_text(result: dict[str, Any], origin: str | None) -> str:
     """What came out, where it is, and what to type next."""
     run = shlex.quote(str(result["run"]))
-    lines = [f"{result['net']} on {origin or result['data']}"]
-    for split in ("validation", "test"):
-        if result[f"{split}_accuracy"] is not None:
-            lines.append(f"{split + ' accuracy':<20}{result[f'{split}_accuracy']:.4f}")
-        if result[f"{split}_balanced_accuracy"] is not None:
-            balanced = result[f"{split}_balanced_accuracy"]
-            lines.append(
-                f"{'  balanced':<20}{balanced:.4f} (mean over the classes, which are of unequal size)"
-            )
+    lines = [f"{result['net']} on {origin or result['data']}", *accuracy_lines(result)]
     if result["test_loss"] is not None:
         lines.append(f"{'test loss':<20}{result['test_loss']:.4f}")
     lines += [

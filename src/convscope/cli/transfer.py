@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from convscope.cli.ahead import SCORING, TRAINING, load_torch
-from convscope.cli.options import DataDir, Device, Json, MostUnreadable, Offline, Salvage
-from convscope.cli.output import emit_json, say
+from convscope.cli.options import (
+    Augment,
+    DataDir,
+    Device,
+    Epochs,
+    Fit,
+    Json,
+    MostUnreadable,
+    Offline,
+    Overwrite,
+    Quiet,
+    Resume,
+    Salvage,
+)
+from convscope.cli.output import accuracy_lines, emit_json, say
 from convscope.cli.progress import duration, progress_listener
 from convscope.errors import ConvscopeError
+from convscope.transfer_learning.modes import STUDIES, require_meant
 
 
 def transfer(
@@ -34,12 +49,10 @@ def transfer(
         str | None,
         typer.Option(
             metavar="LAYER",
-            help="With finetune: everything up to this layer stays as it is; none: nothing does.",
+            help="With finetune and compare: everything up to this layer stays as it is; none: nothing does.",
         ),
     ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="With finetune and scratch: passes over the training images.")
-    ] = None,
+    epochs: Epochs = None,
     class_weights: Annotated[
         str, typer.Option(help="equal, or balanced: every class counts the same.")
     ] = "equal",
@@ -47,8 +60,9 @@ def transfer(
         float | None, typer.Option(help="Of the head's weights; default: chosen by cross-validation.")
     ] = None,
     false_alarms: Annotated[
-        float, typer.Option(help="Share of known pictures that predict may call unknown.")
-    ] = 0.05,
+        float | None,
+        typer.Option(help="Share of known pictures that predict may call unknown; default: 0.05."),
+    ] = None,
     per_class: Annotated[
         str | None,
         typer.Option(
@@ -66,23 +80,65 @@ def transfer(
     out: Annotated[
         Path | None, typer.Option(help="The run folder; default: runs/<data>-<backbone>-<number>.")
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the finetune or scratch in --out.")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
     size: Annotated[
         int | None, typer.Option(help="Side in pixels of the images; default: the backbone's own.")
     ] = None,
+    fit: Fit = None,
+    augment: Augment = None,
     salvage: Salvage = False,
     most_unreadable: MostUnreadable = None,
     data_dir: DataDir = None,
     offline: Offline = False,
     device: Device = "auto",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")] = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Make a classifier for few pictures from a network that was trained on many, and keep the run in a folder."""
-    if resume and mode in ("compare", "layers"):
+    _require_sense(data, mode, resume)
+    if not resume:  # which has the mode of the run
+        studied = {"--per-class": per_class, "--draws": draws, "--budget": budget}
+        trained = {"--freeze-until": freeze_until, "--epochs": epochs, "--augment": augment}
+        fitted = {"--penalty": penalty, "--false-alarms": false_alarms}
+        require_meant(mode, {**studied, **trained, **fitted})
+    given: dict[str, Any] = {
+        "seed": seed,
+        "out": out,
+        "overwrite": overwrite,
+        "device": device,
+        "data_dir": data_dir,
+        "offline": offline,
+        "size_px": size,
+        "fit": fit,
+        "augment": augment,
+        "salvage": salvage,
+        "class_weights": class_weights,
+        "penalty": penalty,
+        "epochs": epochs,
+    }
+    sometimes = {
+        "most_unreadable": most_unreadable,
+        "freeze_until": freeze_until,
+        "false_alarms": false_alarms,
+    }
+    given |= {name: value for name, value in sometimes.items() if value is not None}
+    load_torch(SCORING if mode == "extract" else TRAINING)
+    with progress_listener(quiet) as listener:
+        if mode in STUDIES:
+            amount = {"per_class": counts(per_class), "draws": draws, "budget_minutes": budget}
+            report = _study(mode)(data, backbone, **amount, listeners=[listener], **given)
+            document, text = report.to_json(), report.render()
+        else:
+            from convscope.transfer_learning import transfer as transfer_to
+
+            run = transfer_to(data, backbone, mode, resume=resume, listeners=[listener], **given)
+            document, text = run.result, result_text(run.result)
+    return emit_json(document) if as_json else say(text)
+
+
+def _require_sense(data: str | None, mode: str, resume: bool) -> None:
+    if resume and mode in STUDIES:
         raise ConvscopeError(
             f"--resume with --mode {mode}",
             "the folder of a run of finetune or scratch in --out",
@@ -92,59 +148,13 @@ def transfer(
         raise ConvscopeError(
             "no DATA", "a folder of class folders, or a data set's name", "Try: convscope transfer photos/"
         )
-    common: dict[str, Any] = {
-        "seed": seed,
-        "out": out,
-        "overwrite": overwrite,
-        "device": device,
-        "data_dir": data_dir,
-        "offline": offline,
-        "size_px": size,
-    }
-    reading: dict[str, Any] = {"salvage": True} if salvage else {}
-    reading |= {} if most_unreadable is None else {"most_unreadable": most_unreadable}
-    if reading and mode in ("compare", "layers"):
-        raise ConvscopeError(
-            f"--{next(iter(reading)).replace('_', '-')} with --mode {mode}",
-            "--mode extract, finetune or scratch",
-            "Leave it out, or mend the files that `convscope data check` names",
-        )
-    load_torch(TRAINING if mode in ("finetune", "scratch", "compare", "layers") else SCORING)
-    with progress_listener(quiet) as listener:
-        if mode in ("compare", "layers"):
-            from convscope.transfer_learning import compare, layers
 
-            study = compare if mode == "compare" else layers
-            assert data is not None
-            report = study(
-                data,
-                backbone,
-                per_class=counts(per_class),
-                draws=draws,
-                budget_minutes=budget,
-                listeners=[listener],
-                **common,
-            )
-        else:
-            from convscope.transfer_learning import transfer as transfer_to
 
-            run = transfer_to(
-                data,
-                backbone,
-                mode,
-                class_weights=class_weights,
-                penalty=penalty,
-                false_alarms=false_alarms,
-                freeze_until=freeze_until,
-                epochs=epochs,
-                listeners=[listener],
-                resume=resume,
-                **reading,
-                **common,
-            )
-    if mode in ("compare", "layers"):
-        return emit_json(report.to_json()) if as_json else say(report.render())
-    return emit_json(run.result) if as_json else say(result_text(run.result))
+def _study(mode: str) -> Callable[..., Any]:
+    from convscope.transfer_learning import compare, layers
+
+    studies: dict[str, Callable[..., Any]] = {"compare": compare, "layers": layers}
+    return studies[mode]
 
 
 def counts(text: str | None) -> tuple[int, ...] | None:
@@ -170,10 +180,7 @@ def result_text(result: dict[str, Any]) -> str:
     """What came out, where it is, and what to type next."""
     run = shlex.quote(str(result["run"]))
     origin = f" from {result['backbone']}" if result["backbone"] is not None else ""
-    lines = [f"{result['data']}{origin}, {result['mode']}"]
-    for split in ("validation", "test"):
-        if result[f"{split}_accuracy"] is not None:
-            lines.append(f"{split + ' accuracy':<20}{result[f'{split}_accuracy']:.4f}")
+    lines = [f"{result['data']}{origin}, {result['mode']}", *accuracy_lines(result)]
     lines += [
         f"{'features':<20}{duration(result['features_s'])}" if result["features_s"] is not None else "",
         f"{'head':<20}{duration(result['head_s'])}" if result["head_s"] is not None else "",

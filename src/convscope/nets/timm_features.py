@@ -56,17 +56,24 @@ class TimmFeatures:
         }
 
 
-def load_features(name: str) -> TimmFeatures:
+def load_features(name: str, *, offline: bool = False) -> TimmFeatures:
     """The network of this name with its published weights, in evaluation mode, on the CPU.
+
+    Weights that are in the Hugging Face cache are taken from there, without asking for newer ones.
 
     Raises:
         MissingExtraError: timm is not installed.
         ModelFileError: timm knows no such network.
-        DataError: its weights are not at hand and cannot be fetched.
+        DataError: its weights are not at hand and cannot be fetched, or must not be, as `offline` says.
     """
     timm = _timm(name)
+    published = timm.get_pretrained_cfg(name)
+    kept = _kept(published.hf_hub_id) if published and published.hf_hub_id else None
+    if offline and kept is None and (published or name.startswith("hf")):  # hf-hub:… names are timm's, too
+        raise _not_at_hand(name, ", and --offline fetches nothing")
+    overlay = {"pretrained_cfg_overlay": {"file": kept}} if kept else {}
     try:
-        module = timm.create_model(name, pretrained=True, num_classes=0).eval()
+        module = timm.create_model(name, pretrained=True, num_classes=0, **overlay).eval()
     except RuntimeError as error:
         choices = timm.list_models(pretrained=True)
         raise ModelFileError(
@@ -75,16 +82,28 @@ def load_features(name: str) -> TimmFeatures:
             did_you_mean(name, choices) or "timm.list_models(pretrained=True) lists them",
         ) from error
     except OSError as error:
-        raise DataError(
-            f"the weights of {PREFIX}{name} are not at hand and timm cannot fetch them",
-            "a network connection, or the weights in the Hugging Face cache",
-            "Take --from efficientnet-lite0, whose weights come with a package",
-        ) from error
+        raise _not_at_hand(name, " and timm cannot fetch them") from error
     config = timm.data.resolve_model_data_config(module)
     channels, height, width = config["input_size"]
     mean, std = tuple(config["mean"]), tuple(config["std"])
     prepared = Preprocessing((height, width), channels, mean=mean, std=std)
     return TimmFeatures(name, timm.__version__, module, module.num_features, prepared, _digest(module))
+
+
+def _kept(hub_id: str) -> str | None:
+    """The file of weights in the Hugging Face cache, if it is there."""
+    from huggingface_hub import try_to_load_from_cache  # timm brings it
+
+    found = try_to_load_from_cache(hub_id, "model.safetensors")
+    return found if isinstance(found, str) else None
+
+
+def _not_at_hand(name: str, why: str) -> DataError:
+    return DataError(
+        f"the weights of {PREFIX}{name} are not at hand{why}",
+        "a network connection, or the weights in the Hugging Face cache",
+        "Take --from efficientnet-lite0, whose weights come with a package",
+    )
 
 
 def _timm(name: str) -> Any:

@@ -255,7 +255,7 @@ def find(
     if name.startswith("timm/"):
         from convscope.transfer_learning.timm_backbone import TimmBackbone
 
-        timm = TimmBackbone.named(name)
+        timm = TimmBackbone.named(name, offline=offline)
         say(f"The backbone is {timm.origin}.")
         return timm
     if not Path(name).exists() and name in weights.names():

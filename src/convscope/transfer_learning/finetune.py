@@ -35,9 +35,10 @@ from convscope.transfer_learning.begun import START, Begun, told_how_to_go_on
 from convscope.transfer_learning.extract import Extracted
 from convscope.transfer_learning.familiarity import axes_of, calibrated
 from convscope.transfer_learning.material import HELD_OUT, Material, material
+from convscope.transfer_learning.modes import MODES
 from convscope.transfer_learning.opening import Opened
 from convscope.transfer_learning.start import extracted_run, run_folder
-from convscope.transfer_learning.wish import MODES, Wish
+from convscope.transfer_learning.wish import Wish
 from convscope.unknown import Unknown, distance
 
 BALANCE = {"equal": "none", "balanced": "weights"}

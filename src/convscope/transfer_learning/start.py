@@ -23,9 +23,10 @@ from convscope.training.result import Run
 from convscope.training.telling import Teller
 from convscope.transfer_learning.extract import Extracted, Judged, extract
 from convscope.transfer_learning.material import Data
+from convscope.transfer_learning.modes import MODES, STUDIES
 from convscope.transfer_learning.opening import Opened, opened
 from convscope.transfer_learning.result import card, configuration, result
-from convscope.transfer_learning.wish import MODES, STUDIES, Wish, pair, place
+from convscope.transfer_learning.wish import Wish, pair, place
 
 STOPPED = "Stopped. The features made so far are kept: the same command goes on from there."
 

@@ -27,9 +27,9 @@ class TimmBackbone(Backbone):
     timm: TimmFeatures
 
     @classmethod
-    def named(cls, name: str) -> TimmBackbone:
+    def named(cls, name: str, *, offline: bool = False) -> TimmBackbone:
         """`timm/resnet50` and the like; raises as `load_features` does."""
-        found = load_features(name.removeprefix(PREFIX))
+        found = load_features(name.removeprefix(PREFIX), offline=offline)
         origin = f"{found.name} of timm {found.version}; the result needs timm to run"
         net = Net(flatten(), dense(found.width))  # stands in for layers that are not ours
         return cls(name, found.name, net, {}, found.preprocessing, origin, found)

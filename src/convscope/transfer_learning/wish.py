@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,35 +17,7 @@ from convscope.transfer_learning.extract import CLASS_WEIGHTS
 from convscope.transfer_learning.familiarity import require_rate
 from convscope.transfer_learning.head import require_penalty
 from convscope.transfer_learning.material import Data
-
-MODES = ("extract", "finetune", "scratch")
-STUDIES = ("compare", "layers")
-
-_TRAINS = ("finetune", "scratch", *STUDIES)
-MEANT = {
-    "--freeze-until": (("finetune", "compare"), "in which nothing is fine-tuned up to a layer of your own"),
-    "--epochs": (_TRAINS, "in which no layer but the last is trained"),
-    "--augment": (_TRAINS, "in which no layer but the last is trained"),
-    "--penalty": (("extract", "finetune", *STUDIES), "in which no head is fitted to features"),
-    "--false-alarms": (("extract", "finetune"), "which leaves no model that says unknown"),
-    "--per-class": (STUDIES, "which learns from all pictures"),
-    "--draws": (STUDIES, "which learns from all pictures"),
-    "--budget": (STUDIES, "which makes one classifier"),
-}
-"""Options that mean something in some modes only: in which, and why not in another."""
-
-
-def require_meant(mode: str, given: Mapping[str, object]) -> None:
-    """Raises RunError for an option that is given, that is, not None, where it means nothing."""
-    for option, value in given.items():
-        modes, why = MEANT[option]
-        if value is not None and mode not in modes:
-            listed = " or ".join(filter(None, (", ".join(modes[:-1]), modes[-1])))
-            raise RunError(
-                f"{option} {value} with --mode {mode}, {why}",
-                f"--mode {listed}",
-                f"Add --mode {modes[0]}, or leave {option} out",
-            )
+from convscope.transfer_learning.modes import MODES, STUDIES, require_meant
 
 
 @dataclass(frozen=True, kw_only=True)
