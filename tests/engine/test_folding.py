@@ -77,6 +77,16 @@ def test_every_net_for_small_images_scores_the_same(name: str) -> None:
         assert_same_scores(Folded(exact.float())(images.float()).double(), expected, 1e-3)
 
 
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet-lite0"])
+def test_nets_for_photos_score_the_same_at_224_pixels(name: str) -> None:
+    entry = nets.get(name)
+    assert entry.input_shape == (3, 224, 224)
+    network = settled(entry.net, entry.input_shape)
+    images = torch.rand(2, 3, 224, 224)
+    with torch.inference_mode():
+        assert_same_scores(Folded(network)(images), network(images), 1e-4)
+
+
 @settings(max_examples=120, deadline=None)
 @given(strategies.nets())
 def test_a_random_net_scores_the_same(drawn: tuple[Net, tuple[int, int, int]]) -> None:

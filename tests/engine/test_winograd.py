@@ -44,6 +44,18 @@ def test_it_is_torchs_convolution(count, maps, filters, size, padding, relu, poo
 
 
 @needs_kernel
+def test_maps_too_small_for_its_tiles_are_torchs(monkeypatch):
+    conv = nn.Conv2d(16, 16, 3, padding=1)
+    one = Winograd(conv, True, False)
+    with torch.inference_mode(), monkeypatch.context() as patch:
+        patch.setattr(winograd, "transformed", lambda weight: pytest.fail("the method was used"))
+        images = torch.randn(3, 16, 2, 2)
+        assert torch.equal(one(images), conv(images).relu())
+        with pytest.raises(pytest.fail.Exception):
+            one(torch.randn(3, 16, 3, 3))
+
+
+@needs_kernel
 def test_its_error_is_a_few_times_that_of_the_plain_sum():
     torch.manual_seed(0)
     conv = nn.Conv2d(64, 64, 3, padding=1)

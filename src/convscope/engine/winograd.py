@@ -10,6 +10,7 @@ Source: A. Lavin & S. Gray, Fast Algorithms for Convolutional Neural Networks (2
 from __future__ import annotations
 
 import ctypes
+import threading
 
 import torch
 from torch import Tensor, nn
@@ -29,42 +30,65 @@ def kernel() -> ctypes.CDLL | None:
 class Winograd(nn.Module):
     """A convolution, with the relu and the 2×2 max-pool behind it, on float32 images (N, C, H, W) on the CPU.
 
+    Maps so small that they fill less than half of the method's 4×4 tiles are left to torch, which then has less to do.
+
     Args:
-        conv: one that `suits`; its weights are copied in transformed form.
+        conv: one that `suits`.
         relu: whether a relu follows.
         pool: whether a 2×2 max-pool follows.
     """
 
-    weight: Tensor
-    bias: Tensor
-
     def __init__(self, conv: nn.Conv2d, relu: bool, pool: bool) -> None:
         super().__init__()
-        self.relu, self.pool = relu, pool
+        self.conv, self.relu, self.pool = conv, relu, pool
         self.top, self.left = (int(side) for side in conv.padding)
-        self.channels, self.filters = conv.in_channels, conv.out_channels
-        bias = conv.weight.new_zeros(self.filters) if conv.bias is None else conv.bias.detach()
-        self.register_buffer(
-            "weight", transformed(conv.weight.detach()), persistent=False
-        )  # (36, C, filters)
-        self.register_buffer("bias", bias.contiguous(), persistent=False)
+        bias = conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
+        self._bias, self._making = bias.contiguous(), threading.Lock()
+        self._weight: Tensor | None = None
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps (N, filters, H', W'), pixel by pixel in memory."""
+        rows, columns = images.shape[2] + 2 * self.top - 2, images.shape[3] + 2 * self.left - 2
+        return self._by_tiles(images, rows, columns) if fills_tiles(rows, columns) else self._plain(images)
+
+    def _by_tiles(self, images: Tensor, rows: int, columns: int) -> Tensor:
         images = images.contiguous(memory_format=torch.channels_last)
-        count, _, height, width = images.shape
-        rows, columns = height + 2 * self.top - 2, width + 2 * self.left - 2
-        shrink = 2 if self.pool else 1
-        out = images.new_empty((count, rows // shrink, columns // shrink, self.filters))
+        count, channels, height, width = images.shape
+        shrink, filters = 2 if self.pool else 1, self.conv.out_channels
+        out = images.new_empty((count, rows // shrink, columns // shrink, filters))
         library_here = kernel()
         assert library_here is not None, "only made where there is one"
         kernels = Kernels(library_here)
-        sizes = (count, height, width, self.channels, self.filters, rows, columns, self.top, self.left)
+        sizes = (count, height, width, channels, filters, rows, columns, self.top, self.left)
         shape = Shape(*sizes, self.relu, self.pool, TILES, torch.get_num_threads(), 1)
-        weight, bias = self.get_buffer("weight"), self.get_buffer("bias")
         tiles = scratch(shape, False, kernels)
-        kernels.call("convolve", images, images, weight, bias, out, None, tiles, shape, no_dropout())
+        kernels.call(
+            *("convolve", images, images, self._transformed(), self._bias, out, None, tiles, shape),
+            no_dropout(),
+        )
         return out.permute(0, 3, 1, 2)
+
+    def _transformed(self) -> Tensor:
+        """The weights in the method's form, made when they are first needed, once for all threads that score."""
+        with self._making:
+            if self._weight is None:
+                self._weight = transformed(self.conv.weight.detach())  # (36, C, filters)
+            return self._weight
+
+    def _plain(self, images: Tensor) -> Tensor:
+        maps: Tensor = self.conv(images)
+        if self.pool:
+            maps = nn.functional.max_pool2d(maps, 2)
+        return maps.relu_() if self.relu else maps
+
+
+def fills_tiles(rows: int, columns: int) -> bool:
+    """Whether maps of this size fill at least half of the 4×4 tiles that cover them.
+
+    >>> fills_tiles(7, 7), fills_tiles(3, 3), fills_tiles(2, 2)
+    (True, True, False)
+    """
+    return 2 * rows * columns >= -(-rows // 4) * -(-columns // 4) * 16
 
 
 def joined(modules: list[nn.Module]) -> list[nn.Module]:
