@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Pixels = Tensor | npt.NDArray[np.uint8]
 
-LARGEST_MAPS_BYTES = 8 << 20
+LARGEST_MAPS_BYTES = 16 << 20
 SKEWED = 2.0
 """Classes are of unequal size where the largest has at least so many times the images of the smallest."""
 FEWEST_AT_ONCE = 8  # below that, reading the weights costs more than the caches save
