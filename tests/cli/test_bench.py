@@ -56,6 +56,7 @@ def test_plan_as_json(convscope: Any, unmeasured: None) -> None:
         (["--spread", "--ablate", "fast"], ["--spread with --ablate"]),
         (["--spread", "--seeds", "1"], ["seeds 1", "Try --seeds 5: one seed has no spread"]),
         (["--recipe", "fast"], ["--recipe fast without --ablate or --spread"]),
+        (["--seeds", "3"], ["--seeds 3 without --ablate or --spread"]),
     ],
 )
 def test_refusals(arguments: list[str], texts: list[str], convscope: Any) -> None:

@@ -162,7 +162,7 @@ def test_a_folder_made_for_nothing_goes_again(
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("convscope.training.start._prepared", fail)
+    monkeypatch.setattr("convscope.training.start.prepared", fail)
     (tmp_path / "mine").mkdir()
     for out in ("new", "mine"):
         with pytest.raises(ZeroDivisionError):

@@ -169,7 +169,7 @@ def test_the_estimate_does_not_alter_the_result(
     run_train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = run_train(steps=5, out=tmp_path / "one")
-    monkeypatch.setattr("convscope.training.start.estimated_s", lambda *_: 0.0)
+    monkeypatch.setattr("convscope.training.launch.estimated_s", lambda *_: 0.0)
     two = run_train(steps=5, out=tmp_path / "two")
     assert (one.folder / "model.safetensors").read_bytes() == (two.folder / "model.safetensors").read_bytes()
 

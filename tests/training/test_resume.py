@@ -285,7 +285,7 @@ FIRST_FIELDS = [
 def test_other_versions_are_told(run_train: Any, stopper: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Interrupted):
         run_train(steps=9, listeners=[stopper(5)])
-    monkeypatch.setattr("convscope.training.start.versions", lambda: {"torch": "9.9"})
+    monkeypatch.setattr("convscope.training.going_on.versions", lambda: {"torch": "9.9"})
     listener = stopper()
     run_train(resume=True, listeners=[listener])
     assert any("The run goes on with torch 9.9 instead of" in note.text for note in listener.of("note"))

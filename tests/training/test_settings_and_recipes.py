@@ -32,7 +32,7 @@ from convscope.training import (
     Whitening,
     recipes,
 )
-from convscope.training.recipes import Course
+from convscope.training.course import Course
 
 
 def test_the_lecture_is_the_notebook() -> None:

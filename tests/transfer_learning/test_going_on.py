@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 
 from convscope.data import ImageData
-from convscope.errors import Interrupted, RunError
+from convscope.errors import DivergedError, Interrupted, OutOfMemoryError, RunError
 from convscope.training.events import Event
+from convscope.training.folder import RunFolder
+from convscope.training.memory import too_little
 from convscope.transfer_learning import finetune, transfer
+from convscope.transfer_learning.begun import told_how_to_go_on
 
 from .conftest import Transfer
 
@@ -91,6 +94,24 @@ def test_it_ends_early_where_held_out_pictures_get_no_better(
     run = run_transfer(mode="finetune")
     assert run.history[-1]["reason"] == "early stopping"
     assert run.result["epochs"] == 3  # the first, and two that were no better
+
+
+def test_what_training_says_names_the_options_of_transfer(
+    run_transfer: Transfer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    wild = replace(finetune.SCRATCH, optimizer=finetune.SGD(rate=1e30))
+    monkeypatch.setattr(finetune, "SCRATCH", wild)
+    with pytest.raises(DivergedError, match="Try another --seed, or --mode extract.$") as refused:
+        run_transfer(mode="scratch", out=tmp_path / "wild")
+    assert "--rate" not in str(refused.value)
+    left = "The checkpoint of step 5 is whole; go on with: convscope train --resume --out runs/a"
+    with (
+        pytest.raises(OutOfMemoryError, match=r"Try a smaller --size, or a smaller backbone. The") as short,
+        told_how_to_go_on(RunFolder(tmp_path)),
+    ):
+        raise too_little(32, (3, 224, 224), left=left)
+    assert short.value.is_saved
+    assert str(short.value).endswith("is whole; go on with: convscope transfer --resume --out runs/a.")
 
 
 KILLED = """

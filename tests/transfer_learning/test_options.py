@@ -210,6 +210,14 @@ def test_fine_tuning_in_a_comparison_freezes_what_is_asked(
     assert kept["recipe"]["thawing"]["freeze_until"] == "conv2"
 
 
+def test_a_layer_that_does_not_exist_is_found_before_anything_is_made(
+    few: ImageData, trained_run: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConvscopeError, match="freeze until 'conv9', which is no layer with parameters"):
+        compare(few, trained_run, freeze_until="conv9", out=tmp_path / "study", cache=tmp_path / "kept")
+    assert not list(tmp_path.iterdir())
+
+
 # What means nothing in a mode -------------------------------------------------------------------------
 
 

@@ -27,12 +27,13 @@ from convscope.errors import Interrupted
 from convscope.net import Net
 from convscope.training import recipes
 from convscope.training.configuration import Configuration, DataSource, versions
+from convscope.training.course import Course
 from convscope.training.events import Event, Step
 from convscope.training.folder import RunFolder
 from convscope.training.loop import Loop
 from convscope.training.material import make_material, make_network, resident
 from convscope.training.optimizers import parameter_groups
-from convscope.training.recipes import Course, Recipe
+from convscope.training.recipe import Recipe
 from convscope.training.telling import Teller
 
 SOME_BYTES = 64 << 20  # of random images; far more than the caches hold

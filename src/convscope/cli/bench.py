@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from convscope.cli.options import DataDir, Device, Json, Offline, shape
 from convscope.cli.output import emit_json, note, say
 from convscope.errors import ConvscopeError
+
+if TYPE_CHECKING:
+    from convscope.training.ablation import Ablation
+    from convscope.training.spread import Spread
 
 
 def bench(
@@ -57,35 +62,28 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Measure this machine: the plan and its reason, training beside plain PyTorch and the limit, evaluation."""
+    how: dict[str, Any] = {
+        "epochs": epochs,
+        "steps": steps,
+        "device": device,
+        "data_dir": data_dir,
+        "offline": offline,
+    }
+    if seeds is not None:
+        how["seeds"] = seeds
     if spread:
         _refuse_together("--spread", {"--plan": plan, "--fresh": fresh, "--ablate": ablate is not None})
-        return _spread(
-            data,
-            net,
-            recipe,
-            5 if seeds is None else seeds,
-            epochs,
-            steps,
-            device,
-            data_dir=data_dir,
-            offline=offline,
-            as_json=as_json,
-        )
+        from convscope.training.spread import spread as spread_of
+
+        return _several_trainings(partial(spread_of, data, net, recipe, **how), as_json)
     if ablate is not None:
         _refuse_together("--ablate", {"--plan": plan, "--fresh": fresh, "--recipe": recipe is not None})
-        return _ablate(
-            ablate,
-            data,
-            net,
-            3 if seeds is None else seeds,
-            epochs,
-            steps,
-            device,
-            data_dir=data_dir,
-            offline=offline,
-            as_json=as_json,
-        )
-    _refuse_without_training(data, recipe, epochs, steps)
+        from convscope.training.ablation import ablate as ablation_of
+
+        return _several_trainings(partial(ablation_of, ablate, data, net, **how), as_json)
+    _refuse_without_training(
+        {"--data": data, "--recipe": recipe, "--seeds": seeds, "--epochs": epochs, "--steps": steps}
+    )
     from convscope.benchmark import bench as measure
     from convscope.benchmark import machine_plan
 
@@ -106,67 +104,11 @@ def bench(
     emit_json(found.to_json()) if as_json else say(found.text())
 
 
-def _ablate(
-    recipe: str,
-    data: str | None,
-    net: str | None,
-    seeds: int,
-    epochs: int | None,
-    steps: int | None,
-    device: str,
-    *,
-    data_dir: Path | None,
-    offline: bool,
-    as_json: bool,
-) -> None:
+def _several_trainings(study: Callable[..., Ablation | Spread], as_json: bool) -> None:
     from convscope.cli.progress import progress_listener
-    from convscope.training.ablation import ablate
 
     with progress_listener() as listener:
-        found = ablate(
-            recipe,
-            data,
-            net,
-            seeds=seeds,
-            epochs=epochs,
-            steps=steps,
-            device=device,
-            data_dir=data_dir,
-            offline=offline,
-            listeners=[listener],
-        )
-    emit_json(found.to_json()) if as_json else say(found.text())
-
-
-def _spread(
-    data: str | None,
-    net: str | None,
-    recipe: str | None,
-    seeds: int,
-    epochs: int | None,
-    steps: int | None,
-    device: str,
-    *,
-    data_dir: Path | None,
-    offline: bool,
-    as_json: bool,
-) -> None:
-    from convscope.cli.progress import progress_listener
-    from convscope.training.spread import spread
-
-    with progress_listener() as listener:
-        found = spread(
-            data,
-            net,
-            recipe,
-            seeds=seeds,
-            epochs=epochs,
-            steps=steps,
-            device=device,
-            data_dir=data_dir,
-            offline=offline,
-            listeners=[listener],
-        )
+        found = study(listeners=[listener])
     emit_json(found.to_json()) if as_json else say(found.text())
 
 
@@ -178,10 +120,7 @@ def _refuse_together(option: str, others: dict[str, bool]) -> None:
             )
 
 
-def _refuse_without_training(
-    data: str | None, recipe: str | None, epochs: int | None, steps: int | None
-) -> None:
-    given = {"--data": data, "--recipe": recipe, "--epochs": epochs, "--steps": steps}
+def _refuse_without_training(given: Mapping[str, object]) -> None:
     for option, value in given.items():
         if value is not None:
             raise ConvscopeError(

@@ -22,7 +22,7 @@ from convscope.training.events import (
 )
 from convscope.training.optimizers import SGD, Adadelta, Adam, AdamW, Muon, RMSprop
 from convscope.training.rates import RateFactors
-from convscope.training.recipes import Recipe
+from convscope.training.recipe import Recipe
 from convscope.training.result import Run
 from convscope.training.schedules import Constant, Cosine, OneCycle, StepDown
 from convscope.training.start import train

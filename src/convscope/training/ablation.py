@@ -17,9 +17,9 @@ from convscope.net import Net
 from convscope.training import recipes
 from convscope.training.events import Listener
 from convscope.training.optimizers import SGD, Muon
-from convscope.training.recipes import Recipe
+from convscope.training.recipe import Recipe
 from convscope.training.schedules import Constant
-from convscope.training.settings import Problem, refuse, whole
+from convscope.training.seeds import chosen_seeds
 from convscope.training.start import train
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def ablate(
         ConvscopeError: what `train` refuses.
     """
     chosen = recipes.get(recipe).adjusted(epochs=epochs, steps=steps)
-    which = _seeds(seeds)
+    which = chosen_seeds(seeds, 1, "Try --seeds 3")
     variants = tricks(chosen)
     if not variants:
         raise RecipeError(
@@ -186,13 +186,6 @@ class _Done:
 
     accuracy: float
     train_s: float
-
-
-def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    refuse(whole("seeds", seeds, fix="Try --seeds 3") if isinstance(seeds, int) else [])
-    which = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-    refuse([] if which else [Problem("no seeds", "at least one", "Try --seeds 3")])
-    return which
 
 
 def _runs(data: ImageData, recipe: Recipe, seeds: Sequence[int], how: dict[str, Any]) -> list[_Done] | str:

@@ -11,7 +11,7 @@ from convscope.training import recipes
 from convscope.training.asked import Asked
 from convscope.training.configuration import Configuration
 from convscope.training.folder import RunFolder
-from convscope.training.recipes import Recipe
+from convscope.training.recipe import Recipe
 
 
 def require_agreement(asked: Asked, run: Configuration, folder: RunFolder) -> None:

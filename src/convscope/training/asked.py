@@ -9,7 +9,7 @@ from convscope.data import sets
 from convscope.data.image_data import ImageData
 from convscope.net import Net
 from convscope.training.preparation import Preparation, usual_augmentation
-from convscope.training.recipes import Recipe
+from convscope.training.recipe import Recipe
 from convscope.training.settings import refuse, whole
 
 Data = ImageData | str | os.PathLike[str]

@@ -19,7 +19,7 @@ from convscope.errors import RunError
 from convscope.model_file import canonical_json
 from convscope.net import Net
 from convscope.text import FORMAT_VERSION as NET_FORMAT_VERSION
-from convscope.training.recipes import Recipe
+from convscope.training.recipe import Recipe
 
 FORMAT_VERSION = 1
 

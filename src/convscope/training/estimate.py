@@ -17,10 +17,10 @@ from convscope.engine.random import Draw
 from convscope.engine.scoring import measure
 from convscope.reference import Network
 from convscope.training.configuration import Configuration
+from convscope.training.course import Course
 from convscope.training.feeding import Feed
 from convscope.training.material import Material, resident
 from convscope.training.optimizers import parameter_groups
-from convscope.training.recipes import Course
 
 ENOUGH_S = 0.3
 MOST_STEPS = 5

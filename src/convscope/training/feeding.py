@@ -10,7 +10,7 @@ from convscope.training.augmentation import Augmenter
 from convscope.training.material import Material, resident, scaler
 from convscope.training.mixing import Mixer
 from convscope.training.objective import Target
-from convscope.training.recipes import Recipe
+from convscope.training.recipe import Recipe
 from convscope.training.turns import Turns, class_weights, turns_of
 
 

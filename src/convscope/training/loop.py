@@ -37,6 +37,7 @@ from convscope.training.checkpoint import (
     restore_optimizer,
 )
 from convscope.training.configuration import Configuration
+from convscope.training.course import Course
 from convscope.training.events import EpochEnd, Finished, Saved, Step
 from convscope.training.feeding import Feed
 from convscope.training.folder import History, RunFolder
@@ -45,7 +46,6 @@ from convscope.training.memory import is_out_of_memory, too_little
 from convscope.training.meter import Meter, Speedometer, Totals
 from convscope.training.optimizers import parameter_groups, set_rate
 from convscope.training.rates import rates
-from convscope.training.recipes import Course
 from convscope.training.result import card, result
 from convscope.training.stopwatch import Stopwatch
 from convscope.training.telling import Teller

@@ -22,7 +22,7 @@ from convscope.net import Net
 from convscope.reference import Network
 from convscope.training.initialisation import initialise, set_identities
 from convscope.training.rates import head_of
-from convscope.training.recipes import Recipe
+from convscope.training.recipe import Recipe
 from convscope.training.whitening import whiten
 
 _NOTEBOOK = (

@@ -11,7 +11,7 @@ from convscope.training.augmentation_text import READY, augmentation_of, describ
 from convscope.training.settings import one_of, refuse
 
 if TYPE_CHECKING:
-    from convscope.training.recipes import Recipe
+    from convscope.training.recipe import Recipe
 
 Size = int | tuple[int, int]
 

@@ -14,8 +14,8 @@ from convscope.data import load_data
 from convscope.errors import RecipeError
 from convscope.net import Net
 from convscope.training.events import Listener
-from convscope.training.recipes import Recipe
-from convscope.training.settings import refuse, whole
+from convscope.training.recipe import Recipe
+from convscope.training.seeds import chosen_seeds
 from convscope.training.start import train
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def spread(
         RecipeError: fewer than two seeds, or nothing to judge on.
         ConvscopeError: what `train` refuses.
     """
-    which = _seeds(seeds)
+    which = chosen_seeds(seeds, 2, "Try --seeds 5: one seed has no spread")
     images = load_data(data, data_dir=data_dir, offline=offline)
     results = []
     for seed in which:
@@ -153,12 +153,3 @@ def student_t(degrees: int) -> float:
     first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
     third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
     return z + first / degrees + second / degrees**2 + third / degrees**3
-
-
-def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    if isinstance(seeds, int):
-        refuse(whole("seeds", seeds, least=2, fix="Try --seeds 5: one seed has no spread"))
-    which = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-    if len(set(which)) < max(2, len(which)):
-        raise RecipeError(f"the seeds {list(which)}", "at least two different ones", "Try --seeds 5")
-    return which

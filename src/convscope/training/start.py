@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -23,34 +22,29 @@ from convscope.data.folder import MOST_UNREADABLE
 from convscope.data.image_data import ImageData
 from convscope.data.preprocessing import Fit
 from convscope.data.watching import Watch
-from convscope.engine.kernels import library
 from convscope.engine.plan import Plan, make_plan, require_deterministic_products
 from convscope.engine.trial import plan_for
-from convscope.errors import ModelFileError, OutOfMemoryError, RunError
-from convscope.model_file import read_card
+from convscope.errors import OutOfMemoryError, RunError
 from convscope.net import Net
 from convscope.training import pretrained, recipes
-from convscope.training.agreement import conflict, require_agreement
 from convscope.training.asked import Asked, Data
 from convscope.training.augmentation import Augmentation
-from convscope.training.augmentation_text import described
-from convscope.training.checkpoint import Checkpoint
 from convscope.training.configuration import Configuration, DataSource, versions
-from convscope.training.estimate import estimated_s
-from convscope.training.events import Listener, Started
-from convscope.training.folder import RunFolder, claim_next, kept_history
-from convscope.training.loop import Loop
+from convscope.training.course import Course
+from convscope.training.events import Listener
+from convscope.training.folder import RunFolder, claim_next
+from convscope.training.going_on import go_on
+from convscope.training.launch import folder_of, prepared, run_to_the_end, watch_of
 from convscope.training.material import (
     Material,
     bound_net,
     make_material,
-    make_network,
     require_batch_for_norms,
 )
 from convscope.training.memory import enough_memory
-from convscope.training.preparation import Preparation, Size, sentences
-from convscope.training.recipes import Course, Recipe
-from convscope.training.result import FIELDS, Run
+from convscope.training.preparation import Preparation, Size
+from convscope.training.recipe import Recipe
+from convscope.training.result import Run
 from convscope.training.telling import Teller
 
 
@@ -149,11 +143,8 @@ def train(
             "--resume goes on with the run, --overwrite replaces it",
         )
     if resume:
-        return _resume(asked, teller, began_at)
+        return go_on(asked, teller, began_at)
     return _begin(asked, overwrite, teller, began_at)
-
-
-# ---- a new run ------------------------------------------------------------------------------------------------------
 
 
 def _begin(asked: Asked, overwrite: bool, teller: Teller, began_at: float) -> Run:
@@ -162,13 +153,13 @@ def _begin(asked: Asked, overwrite: bool, teller: Teller, began_at: float) -> Ru
     label, net = nets.resolve("lecture" if asked.net is None else asked.net)
     make_plan(asked.device, precision=asked.precision)  # raises where there is no such device
     if asked.out is not None:
-        _folder(asked.out).require_free(overwrite)
+        folder_of(asked.out).require_free(overwrite)
     if asked.weights is not None:
         pretrained.prepare(asked.weights, label, offline=asked.offline, say=teller.note)
         given = asked.preparation
         size_px = pretrained.photo_size(asked.weights, asked.data, given.size_px)
         asked = replace(asked, preparation=replace(given, size_px=size_px))
-    watch = _watch(asked.data)
+    watch = watch_of(asked.data)
     data = load_data(
         asked.data,
         data_dir=asked.data_dir,
@@ -225,7 +216,7 @@ class _Beginning:
         with _new_folder(asked, material.data.name, self.label, self.ours) as folder:
             folder.require_free(overwrite or self.ours is not None)
             with enough_memory(recipe.batch_size, material.data.input_shape):
-                loop = _prepared(
+                loop = prepared(
                     configuration, material, folder, self.teller, self.began_at, None, asked.offline
                 )
             self.ours = folder
@@ -235,7 +226,7 @@ class _Beginning:
                 folder.write_skipped(material.data.skipped, self.teller.note)
             except OSError as error:
                 raise folder.cannot_write(error, "Mend that, or give another --out") from error
-            return _run(loop, self.teller, self.watch)
+            return run_to_the_end(loop, self.teller, self.watch)
 
     def halved(self, recipe: Recipe, error: OutOfMemoryError) -> Recipe:
         """The recipe with half the batch, where that was asked for and nothing would be lost; else the error."""
@@ -251,17 +242,6 @@ class _Beginning:
             "The learning rate stays what it was."
         )
         return replace(recipe, batch_size=smaller)
-
-
-def _watch(source: Data | None) -> Watch | None:
-    """The files that data come from, where they are the user's own; what has a name is checked against its hash."""
-    if (
-        source is None
-        or isinstance(source, ImageData)
-        or (isinstance(source, str) and source in sets.BY_NAME)
-    ):
-        return None
-    return Watch(Path(source).expanduser())
 
 
 def _plan(asked: Asked, net: Net, recipe: Recipe, material: Material) -> Plan:
@@ -294,7 +274,7 @@ def _with_what_it_was_made_for(asked: Asked, recipe: Recipe, teller: Teller) -> 
 def _new_folder(asked: Asked, data: str, net: str, ours: RunFolder | None) -> Iterator[RunFolder]:
     """The folder of a new run, locked; one that was made for it goes again if nothing was written there."""
     if ours is None:
-        ours = _folder(asked.out) if asked.out is not None else RunFolder(claim_next(data, net))
+        ours = folder_of(asked.out) if asked.out is not None else RunFolder(claim_next(data, net))
     was_there = asked.out is not None and ours.path.exists()
     with ours.lock():
         try:
@@ -302,10 +282,6 @@ def _new_folder(asked: Asked, data: str, net: str, ours: RunFolder | None) -> It
         finally:
             if not was_there:
                 ours.remove_if_empty()
-
-
-def _folder(out: str | os.PathLike[str]) -> RunFolder:
-    return RunFolder(Path(out).expanduser())
 
 
 def _fitting(recipe: Recipe, asked: Asked, images: int, teller: Teller) -> Recipe:
@@ -341,194 +317,3 @@ def _lasting(given: str | os.PathLike[str] | None, data: ImageData) -> str:
     if isinstance(given, str) and given in sets.BY_NAME:
         return given
     return str(Path(given).expanduser().resolve())
-
-
-# ---- a run that goes on ---------------------------------------------------------------------------------------------
-
-
-def _resume(asked: Asked, teller: Teller, began_at: float) -> Run:
-    if asked.out is None:
-        raise RunError("--resume without --out", "the folder of the run to go on with", "Add --out FOLDER")
-    folder = _folder(asked.out)
-    folder.require_run()
-    with folder.lock():
-        configuration = Configuration.from_json(folder.read_config(), folder.config)
-        require_agreement(asked, configuration, folder)
-        checkpoint = None
-        if folder.checkpoint.exists():
-            checkpoint = Checkpoint.read(folder.checkpoint, configuration.digest)
-        else:
-            teller.note(
-                f"The run in {folder.path} has no checkpoint; it starts over with the same configuration."
-            )
-        if checkpoint and checkpoint.state.result and _model_is_whole(folder, teller):
-            state = checkpoint.state
-            kept_history(folder.history, state.history_lines, state.history_digest)
-            return _finished(folder, checkpoint.state.result, teller)
-        make_plan(configuration.plan.device)  # raises where the device is no longer there
-        _note_versions(configuration, teller)
-        _note_kernels(configuration.plan, teller)
-        watch = _watch(configuration.data.source if asked.data is None else asked.data)
-        material = _material_again(asked, configuration, folder, teller)
-        with enough_memory(configuration.recipe.batch_size, material.data.input_shape):
-            loop = _prepared(configuration, material, folder, teller, began_at, checkpoint, asked.offline)
-        return _run(loop, teller, watch)
-
-
-def _model_is_whole(folder: RunFolder, teller: Teller) -> bool:
-    """Whether a finished run still has its model; one that is missing or damaged is made again."""
-    if not folder.model.exists():
-        return False
-    try:
-        read_card(folder.model)
-    except ModelFileError as error:
-        teller.note(f"The model is made again from the checkpoint: {error.received}.")
-        return False
-    return True
-
-
-def _finished(folder: RunFolder, result: dict[str, Any], teller: Teller) -> Run:
-    teller.note(f"The run in {folder.path} is finished ({result['steps']:,} steps); nothing was changed.")
-    # The folder may have moved since.
-    stored = {**result, "run": str(folder.path), "model": str(folder.model)}
-    return Run(folder.path, {name: stored.get(name) for name in FIELDS}, tuple(teller.notes))
-
-
-def _note_versions(run: Configuration, teller: Teller) -> None:
-    """The same bits are promised for the same versions only."""
-    changed = [
-        f"{name} {version} instead of {run.versions.get(name)}"
-        for name, version in versions().items()
-        if version != run.versions.get(name)
-    ]
-    if changed:
-        teller.note(
-            f"The run goes on with {', '.join(changed)}: its bits may differ from those of one sitting."
-        )
-
-
-def _note_kernels(plan: Plan, teller: Teller) -> None:
-    """A run that was started with compiled kernels goes on without them where they can no longer be built."""
-    built = library.load()
-    if plan.compiled and plan.device == "cpu" and built.library is None:
-        teller.note(
-            f"The run was started with compiled kernels, and {built.reason}: it goes on without them, more slowly, "
-            "and its bits may differ from those of one sitting."
-        )
-
-
-def _material_again(asked: Asked, run: Configuration, folder: RunFolder, teller: Teller) -> Material:
-    """The data of the run, found again and compared by their digest."""
-    if asked.data is None and run.data.source is None:
-        raise RunError(
-            f"the data {run.data.name!r} of the run in {folder.path} came from Python",
-            "the same data, handed over again",
-            "Pass them as the first argument of train",
-        )
-    data = load_data(
-        run.data.source if asked.data is None else asked.data,
-        data_dir=run.data.data_dir if asked.data_dir is None else asked.data_dir,
-        offline=asked.offline,
-        size_px=run.data.size_px if asked.preparation.size_px is None else asked.preparation.size_px,
-        channels=pretrained.channels(run.weights),
-        salvage=run.data.salvage,
-        most_unreadable=run.data.most_unreadable,
-        fit=run.data.fit,
-        like=pretrained.like(run.weights),
-        progress=teller.note,
-    )
-    if data.digest != run.data.digest:
-        raise conflict(
-            folder,
-            "data",
-            f"{run.data.name} with digest {run.data.digest[:16]}",
-            f"{data.name} with digest {data.digest[:16]}",
-        )
-    wanted = asked.preparation.augmented(run.recipe, data.input_shape, None)
-    if wanted != run.recipe:
-        stored, given = (described(each.augmentation) or "none" for each in (run.recipe, wanted))
-        raise conflict(folder, "augmentation", stored, given)
-    if run.weights:
-        data = pretrained.scaled(data, run.weights, run.net_label)
-    return make_material(data, run.recipe, run.seed)
-
-
-# ---- both -----------------------------------------------------------------------------------------------------------
-
-
-def _prepared(
-    configuration: Configuration,
-    material: Material,
-    folder: RunFolder,
-    teller: Teller,
-    began_at: float,
-    checkpoint: Checkpoint | None,
-    offline: bool,
-) -> Loop:
-    """The loop, ready to run, with everyone told what it will do."""
-    plan = configuration.plan
-    plan.apply()
-    course = Course.of(configuration.recipe, len(material.data.train))
-    shape = material.data.input_shape
-    module = make_network(
-        configuration.net, shape, configuration.recipe, configuration.seed, plan, material.data
-    )
-    if configuration.weights and not checkpoint:
-        pretrained.pour(
-            module, configuration.weights, configuration.net_label, offline=offline, say=teller.note
-        )
-    step = checkpoint.state.step if checkpoint else 0
-    seconds = estimated_s(configuration, material, module, course, step)
-    loop = Loop(configuration, material, module, course, folder, teller, began_at)
-    if checkpoint:
-        loop.restore(checkpoint)
-    are_pictures = configuration.data.source is not None and configuration.data.source not in sets.BY_NAME
-    told = sentences(configuration.recipe, material.data.preprocessing, are_pictures)
-    for note in (*material.notes, *told):
-        teller.note(note)
-    teller(_started(configuration, material, course, folder, step if checkpoint else None, seconds))
-    return loop
-
-
-def _started(
-    configuration: Configuration,
-    material: Material,
-    course: Course,
-    folder: RunFolder,
-    resumed_from_step: int | None,
-    seconds: float,
-) -> Started:
-    data, plan = material.data, configuration.plan
-    return Started(
-        run=str(folder.path),
-        data=data.name,
-        origin=data.origin,
-        net=configuration.net_label,
-        parameters=configuration.net.infer(data.input_shape).parameters,
-        recipe=configuration.recipe.name,
-        seed=configuration.seed,
-        device=plan.device,
-        precision=plan.precision,
-        reason=plan.reason,
-        train_images=len(data.train),
-        validation_images=len(material.validation or ()),
-        test_images=len(data.test or ()),
-        validation_split=material.validation_split,
-        batch_size=course.batch_size,
-        epochs=course.epochs,
-        steps=course.steps,
-        steps_per_epoch=course.steps_per_epoch,
-        resumed_from_step=resumed_from_step,
-        estimated_s=seconds,
-    )
-
-
-def _run(loop: Loop, teller: Teller, watch: Watch | None) -> Run:
-    result = loop.run()
-    changes = watch.changes() if watch else None
-    if changes:
-        teller.note(
-            f"In {loop.material.data.name}, {changes} while the run was training; "
-            "the model has learned what was there at the start, and the run could not be resumed."
-        )
-    return Run(loop.folder.path, result, tuple(teller.notes))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from convscope.errors import Interrupted, ModelFileError, RunError
+from convscope.errors import ConvscopeError, Interrupted, ModelFileError, RunError
 from convscope.model_file import parse_json, write_text
 from convscope.training.events import Event, Listener
 from convscope.training.folder import RunFolder
@@ -93,9 +94,26 @@ class Begun:
 
 @contextmanager
 def told_how_to_go_on(folder: RunFolder) -> Iterator[None]:
-    """An interruption names the command that goes on with the transfer, not only with its training."""
+    """What training says when it ends early names the transfer's commands and options, not its own."""
     try:
         yield
     except Interrupted as stopped:
-        said = str(stopped).replace("convscope train --resume", "convscope transfer --resume")
-        raise Interrupted(folder.path, said) from None
+        raise Interrupted(folder.path, _in_our_words(str(stopped))) from None
+    except ConvscopeError as error:
+        error.fix = _in_our_words(error.fix)
+        error.args = ConvscopeError(error.received, error.expected, error.fix).args
+        raise
+
+
+_OUR_WORDS = {
+    "convscope train --resume": "convscope transfer --resume",
+    r"Try --batch-size \d+, or --auto-batch[^.;]*": "Try a smaller --size, or a smaller backbone",
+    r"Try a smaller learning rate than \S+ with --rate": "Try another --seed, or --mode extract",
+}
+"""What training proposes, as a pattern, and what a transfer can do."""
+
+
+def _in_our_words(text: str) -> str:
+    for theirs, ours in _OUR_WORDS.items():
+        text = re.sub(theirs, ours, text)
+    return text

@@ -27,7 +27,7 @@ from convscope.training.telling import Teller
 from convscope.transfer_learning.backbones import Backbone
 from convscope.transfer_learning.events import Progress
 from convscope.transfer_learning.extract import SplitFeatures, chosen_fitting, small_work, split_features
-from convscope.transfer_learning.finetune import BALANCE, fitting
+from convscope.transfer_learning.finetune import BALANCE, fitting, freezing
 from convscope.transfer_learning.opening import opened
 from convscope.transfer_learning.start import run_folder
 from convscope.transfer_learning.wish import Wish
@@ -99,6 +99,7 @@ class Study:
                 "two or more pictures of some class, or a folder val/ or test/",
                 "Add pictures",
             )
+        freezing(found.backbone, data.input_shape, wish.freeze_until)  # raises where that cannot be
         folder = run_folder(wish, found, f"-{wish.mode}")
         folder.path.mkdir(parents=True, exist_ok=True)
         features = split_features(data, found.backbone, found.plan, tell=teller, cache=wish.cache)
