@@ -24,7 +24,7 @@ def pixels_of(shape: tuple[int, int, int], count: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def digits():
-    """The lecture's network, 150 random images and how they are scaled: more than two batches."""
+    """The lecture's network, 150 random images and how they are scaled: more than one batch."""
     torch.manual_seed(0)
     network = nets.get("lecture").net.bind(10).build((1, 28, 28))
     return network, pixels_of((1, 28, 28), 150), Preprocessing((28, 28), 1, mean=(0.2,), std=(0.4,))
@@ -90,5 +90,5 @@ def test_batches_are_as_large_as_the_caches_allow():
     assert images_at_once(small, PLAN) == PLAN.evaluation_batch
     assert images_at_once(large, PLAN) == 8
     lecture = nets.get("lecture").net.build((1, 28, 28))  # its largest maps are 64×24×24
-    assert images_at_once(lecture, PLAN) == (8 << 20) // (4 * 64 * 24 * 24)
+    assert images_at_once(lecture, PLAN) == (16 << 20) // (4 * 64 * 24 * 24)
     assert images_at_once(large, replace(PLAN, device="cuda")) == PLAN.evaluation_batch
