@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from convscope.engine import winograd as scoring
 from convscope.engine.kernels import library
 from convscope.engine.kernels.operations import Convolving, Drop, Kernels, Pooling, pool
-from convscope.engine.kernels.winograd_operations import Then, convolve, suits
+from convscope.engine.kernels.winograd_operations import First, Then, convolve, convolve_two, suits, suits_two
 
 needs_kernel = pytest.mark.skipif(scoring.kernel() is None, reason="no C++ compiler on this machine")
 NAMES = ("output", "maps", "weight", "bias")
@@ -241,3 +241,143 @@ def test_a_plain_three_by_three_suits(dtype, size, padding):
 )
 def test_other_convolutions_do_not_suit(maps, weight, convolving):
     assert not suits(maps, weight, convolving)
+
+
+# ---- with the first convolution of the network before it -----------------------------------------------------------
+
+
+def two(leaves: list[Tensor], first_by: Convolving, second: Convolving, then: Then) -> dict[str, Tensor]:
+    """The pass of two convolutions, with the gradients of both weights and both biases."""
+    images, first_weight, first_bias, weight, bias = leaves
+    out = convolve_two(
+        images, First(first_weight, first_bias, first_by), weight, bias, second, then, kernels()
+    )
+    return _with_gradients_of(out, leaves[1:])
+
+
+def _with_gradients_of(out: Tensor, leaves: list[Tensor]) -> dict[str, Tensor]:
+    entering = torch.randn(out.shape, generator=torch.Generator().manual_seed(1))
+    found = torch.autograd.grad(out, leaves, entering.to(out.dtype))
+    names = ("output", "first weight", "first bias", "weight", "bias")
+    return dict(zip(names, (out.detach(), *found), strict=True))
+
+
+def drawn_two(count, channels, between, filters, size, window) -> list[Tensor]:
+    """Images, weights and biases, small whole numbers, so that the maps between are exact, and every relu and every
+    pool decides alike however they are added up."""
+    generator = torch.Generator().manual_seed(0)
+
+    def whole(*shape):
+        return torch.randint(-4, 5, shape, generator=generator).float()
+
+    tensors = [
+        whole(count, channels, *size),
+        whole(between, channels, *window),
+        whole(between),
+        whole(filters, between, 3, 3),
+        whole(filters),
+    ]
+    return [tensors[0], *(tensor.requires_grad_() for tensor in tensors[1:])]
+
+
+@needs_kernel
+@settings(max_examples=40, deadline=None)
+@given(
+    count=st.integers(1, 19),
+    channels=st.integers(1, 4),
+    between=st.sampled_from([32, 64]),
+    filters=st.sampled_from([16, 48, 64]),
+    size=st.tuples(st.integers(8, 22), st.integers(8, 22)),
+    window=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    stride=st.sampled_from([(1, 1), (1, 2), (2, 1)]),
+    first_padding=st.tuples(st.integers(0, 1), st.integers(0, 1)),
+    padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    relu=st.booleans(),
+    behind=st.sampled_from(["nothing", "pool", "pool and flatten"]),
+    rate=st.sampled_from([0.0, 0.25, 0.3]),
+)
+def test_two_convolutions_in_one_pass_are_those_one_after_the_other(
+    count, channels, between, filters, size, window, stride, first_padding, padding, relu, behind, rate
+):
+    leaves = drawn_two(count, channels, between, filters, size, window)
+    first_by = Convolving(stride, first_padding, (1, 1), 1)
+    assume(suits_two(leaves[0], First(leaves[1], leaves[2], first_by), leaves[3], by(padding)))
+    pooled, flat = behind != "nothing", behind == "pool and flatten"
+    drop = Drop(torch.arange(count, dtype=torch.int32) * 7919, rate) if pooled and rate else None
+    then = Then(relu, pooled, drop, flat)
+    found = two(leaves, first_by, by(padding), then)
+    images, first_weight, first_bias, weight, bias = leaves
+    maps = torch.conv2d(images, first_weight, first_bias, stride, first_padding).relu()
+    out = convolve(maps, weight, bias, by(padding), then, kernels())
+    apart = _with_gradients_of(out.flatten(1) if flat else out, leaves[1:])
+    assert torch.equal(found["output"], apart["output"])
+    for name, tensor in apart.items():
+        assert found[name].shape == tensor.shape
+        assert error(found[name], tensor.double()) < 3e-6, name
+
+
+@needs_kernel
+@pytest.mark.parametrize("flat", [True, False])
+@pytest.mark.parametrize("size", [(28, 28), (9, 12)])
+def test_two_convolutions_give_the_same_bits_on_every_number_of_threads(flat, size):
+    leaves = drawn_two(21, 1, 32, 64, size, (3, 3))
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(two(leaves, by((0, 0)), by((1, 1)), Then(True, True, None, flat)))
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(other[name], tensor) for name, tensor in found[0].items())
+
+
+@needs_kernel
+def test_of_two_convolutions_only_the_gradients_that_are_wanted_are_made_and_they_are_the_same():
+    leaves = drawn_two(9, 1, 32, 16, (12, 12), (3, 3))
+    first_by, then = by((0, 0)), Then(True, True)
+    every = two(leaves, first_by, by((0, 0)), then)
+    names = ("first weight", "first bias", "weight", "bias")
+    for wanted in range(1, 2**4):
+        some = [leaf.detach().requires_grad_(bool(wanted >> i & 1)) for i, leaf in enumerate(leaves[1:])]
+        first = First(some[0], some[1], first_by)
+        out = convolve_two(leaves[0], first, some[2], some[3], by((0, 0)), then, kernels())
+        entering = torch.randn(out.shape, generator=torch.Generator().manual_seed(1))
+        out.backward(entering)
+        for name, leaf in zip(names, some, strict=True):
+            assert leaf.grad is None if not leaf.requires_grad else torch.equal(leaf.grad, every[name])
+
+
+@needs_kernel
+def test_two_convolutions_without_biases_are_those_with_biases_of_zero():
+    leaves = drawn_two(3, 2, 32, 16, (12, 12), (3, 3))
+    images, first_weight, _, weight, _ = leaves
+    args = (by((0, 0)), Then(False), kernels())
+    zeros = [torch.zeros(32), torch.zeros(16)]
+    one = convolve_two(images, First(first_weight, None, by((0, 0))), weight, None, *args)
+    other = convolve_two(images, First(first_weight, zeros[0], by((0, 0))), weight, zeros[1], *args)
+    assert torch.equal(one, other)
+
+
+@needs_kernel
+def test_no_number_in_a_picture_stays_so_through_both_convolutions():
+    leaves = drawn_two(2, 1, 32, 16, (10, 10), (3, 3))
+    leaves[0][1, 0, 4, 4] = torch.nan
+    out = two(leaves, by((0, 0)), by((0, 0)), Then(True))["output"]
+    assert not out[0].isnan().any()
+    assert out[1].isnan().any()
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        torch.zeros(2, 1, 12, 12).bfloat16(),
+        torch.zeros(2, 1, 12, 12, requires_grad=True),
+        torch.zeros(2, 1, 120, 120),  # 1.8 MB of maps between the two
+        torch.zeros(2, 1, 6, 6),  # nothing is left for Winograd's method to gain
+    ],
+)
+def test_other_beginnings_of_a_network_run_one_after_the_other(images):
+    first = First(torch.zeros(32, 1, 3, 3), None, by((0, 0)))
+    assert suits_two(torch.zeros(2, 1, 12, 12), first, torch.zeros(64, 32, 3, 3), by((0, 0)))
+    assert not suits_two(images, first, torch.zeros(64, 32, 3, 3), by((0, 0)))

@@ -6,7 +6,7 @@ Every rewrite lives here and nowhere else. These change no result, forward or ba
 * response normalisation: its sum over neighbouring maps as a 1×1 convolution, 3 to 5 times faster;
 * maps lie in memory pixel by pixel ("channels last"), which convolutions on CPU and GPU read faster;
 * neighbours joined into one pass over memory, where there are compiled kernels: pool, relu and dropout; norm, shortcut
-  and relu; convolution and relu.
+  and relu; convolution and relu; a network's first two convolutions, whose maps in between are made again backward.
 
 In bfloat16 maps and the copies of the weights that a step works with have 8 bits of mantissa; sums, norms, the loss,
 the weights themselves and their gradients stay float32.
@@ -195,7 +195,7 @@ class _Assembly:
     def _joined(self, module: nn.Module, rest: deque[nn.Module], kernels: Kernels) -> Operation:
         """With kernels: one operation for a module and its followers."""
         if isinstance(module, nn.Conv2d):
-            return self._convolution(module, rest, kernels)
+            return self._convolution(module, rest)
         if isinstance(module, nn.Linear) and self.arithmetic.products is not None:
             return _dense(module, self.arithmetic.products)
         if isinstance(module, nn.BatchNorm2d):
@@ -211,14 +211,17 @@ class _Assembly:
             return _flatten(module, kernels)
         return _alone(module)
 
-    def _convolution(self, module: nn.Conv2d, rest: deque[nn.Module], kernels: Kernels) -> Operation:
-        """With its relu; or with the 2×2 pool, relu and dropout behind it, where Winograd's method takes them along."""
-        pool = rest[0] if rest else None
-        if self.arithmetic.winograd is None or not isinstance(pool, MaxPool) or not _is_two_by_two(pool):
+    def _convolution(self, module: nn.Conv2d, rest: deque[nn.Module]) -> Operation:
+        """With its relu; with the 2×2 pool, relu and dropout behind it, where Winograd's method takes them along; and a
+        network's first with the second behind it."""
+        if self.arithmetic.winograd is None:
             return _convolution(module, _taken(rest, nn.ReLU) is not None, self.arithmetic)
-        rest.popleft()
-        relu, dropout = _taken(rest, nn.ReLU) is not None, _taken(rest, Dropout)
-        return _convolution_and_pool(module, pool, relu, dropout, self.arithmetic)
+        if len(rest) > 1 and isinstance(rest[0], nn.ReLU) and type(rest[1]) is nn.Conv2d:
+            rest.popleft()
+            second = _taken(rest, nn.Conv2d)
+            assert second is not None
+            return _two_convolutions(module, second, _behind(rest), self.arithmetic)
+        return _convolution_and_more(module, _behind(rest), self.arithmetic)
 
     def _composite(self, module: Row) -> Operation:
         paths = [self.in_a_row(module, names) for names in module.paths]
@@ -369,12 +372,33 @@ def _convolution(module: nn.Conv2d, relu: bool, arithmetic: Arithmetic) -> Opera
     return run
 
 
-def _convolution_and_pool(
-    module: nn.Conv2d, pool: MaxPool, relu: bool, dropout: Dropout | None, arithmetic: Arithmetic
-) -> Operation:
-    """In one pass where Winograd's method suits, else one after the other."""
+@dataclass(frozen=True, eq=False)
+class _Behind:
+    """What may run in the pass of a convolution: a 2×2 pool, relu; and behind the pool dropout and flatten."""
+
+    pool: MaxPool | None
+    relu: bool
+    dropout: Dropout | None
+    flatten: nn.Flatten | None
+
+
+def _behind(rest: deque[nn.Module]) -> _Behind:
+    """The next modules, taken away, as far as they can."""
+    pool = rest[0] if rest else None
+    if not isinstance(pool, MaxPool) or not _is_two_by_two(pool):
+        return _Behind(None, _taken(rest, nn.ReLU) is not None, None, None)
+    rest.popleft()
+    relu, dropout = _taken(rest, nn.ReLU) is not None, _taken(rest, Dropout)
+    return _Behind(pool, relu, dropout, _taken(rest, nn.Flatten))
+
+
+def _convolution_and_more(module: nn.Conv2d, behind: _Behind, arithmetic: Arithmetic) -> Operation:
+    """In one pass where Winograd's method suits, else one after the other; flatten always after it."""
     from convscope.engine.kernels import winograd_operations
 
+    pool, relu, dropout = behind.pool, behind.relu, behind.dropout
+    if pool is None:
+        return _convolution(module, relu, arithmetic)
     kernels, winograd = arithmetic.kernels, arithmetic.winograd
     assert kernels is not None
     assert winograd is not None
@@ -387,6 +411,33 @@ def _convolution_and_pool(
             return apart(maps, outputs)
         then = winograd_operations.Then(relu, True, _drop(dropout, maps))
         return winograd_operations.convolve(bordered, weight, module.bias, by, then, winograd)
+
+    return run if behind.flatten is None else _chained([run, _flatten(behind.flatten, kernels)])
+
+
+def _two_convolutions(
+    module: nn.Conv2d, second: nn.Conv2d, behind: _Behind, arithmetic: Arithmetic
+) -> Operation:
+    """A network's first convolution, relu, and the second with what is behind it in one pass, where they suit."""
+    from convscope.engine.kernels import winograd_operations
+
+    winograd = arithmetic.winograd
+    assert winograd is not None
+    first_by, by = _convolving(module), _convolving(second)
+    apart = _chained(
+        [_convolution(module, True, arithmetic), _convolution_and_more(second, behind, arithmetic)]
+    )
+
+    def run(images: Tensor, outputs: Outputs | None) -> Tensor:
+        bordered = _bordered(images, module)
+        first = winograd_operations.First(module.weight, module.bias, first_by)
+        if not winograd_operations.suits_two(bordered, first, second.weight, by):
+            return apart(images, outputs)
+        drop, flat = _drop(behind.dropout, images), behind.flatten is not None
+        then = winograd_operations.Then(behind.relu, behind.pool is not None, drop, flat)
+        return winograd_operations.convolve_two(
+            bordered, first, second.weight, second.bias, by, then, winograd
+        )
 
     return run
 

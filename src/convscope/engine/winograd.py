@@ -27,6 +27,12 @@ def kernel() -> ctypes.CDLL | None:
     return library.load("winograd").library
 
 
+def _kernels() -> Kernels:
+    library_here = kernel()
+    assert library_here is not None, "only asked where there is one"
+    return Kernels(library_here)
+
+
 class Winograd(nn.Module):
     """A convolution, with the relu and the 2×2 max-pool behind it, on float32 images (N, C, H, W) on the CPU.
 
@@ -56,9 +62,7 @@ class Winograd(nn.Module):
         count, channels, height, width = images.shape
         shrink, filters = 2 if self.pool else 1, self.conv.out_channels
         out = images.new_empty((count, rows // shrink, columns // shrink, filters))
-        library_here = kernel()
-        assert library_here is not None, "only made where there is one"
-        kernels = Kernels(library_here)
+        kernels = _kernels()
         sizes = (count, height, width, channels, filters, rows, columns, self.top, self.left)
         shape = Shape(*sizes, self.relu, self.pool, TILES, torch.get_num_threads(), 1)
         tiles = scratch(shape, False, kernels)
@@ -72,7 +76,7 @@ class Winograd(nn.Module):
         """The weights in the method's form, made when they are first needed, once for all threads that score."""
         with self._making:
             if self._weight is None:
-                self._weight = transformed(self.conv.weight.detach())  # (36, C, filters)
+                self._weight = packed(transformed(self.conv.weight.detach()), _kernels())
             return self._weight
 
     def _plain(self, images: Tensor) -> Tensor:
@@ -146,3 +150,10 @@ def transformed(weight: Tensor) -> Tensor:
     places = torch.tensordot(g, down, dims=([1], [1])).transpose(0, 1)  # (6, 6, C, filters)
     rounded: Tensor = places.reshape(36, *places.shape[2:]).to(weight.dtype)
     return rounded.contiguous()
+
+
+def packed(places: Tensor, kernels: Kernels) -> Tensor:
+    """Transformed weights (36, C, filters) as the kernel reads them."""
+    result = torch.empty_like(places)
+    kernels.call("pack_places", places, places, result, *places.shape)
+    return result

@@ -30,6 +30,7 @@ struct Dropout {
 
     bool on() const { return rows != nullptr; }
     float factor() const { return rows ? scale : 1.0f; }
+    Dropout from(int64_t sample) const { return {rows ? rows + sample : nullptr, by_bytes, threshold, scale}; }
 
     // Factors (0 or scale) of `lanes` numbers of one sample: first, first + step, first + 2 step, …
     inline void factors(int64_t sample, uint32_t first, uint32_t step, int lanes, float* to) const {

@@ -13,6 +13,7 @@
 #endif
 
 #include "dropout.h"
+#include "few.h"
 
 namespace {
 
@@ -316,13 +317,6 @@ void bias_gradient(const T* out_gradient, const T* out, T* gradient, float* part
 
 // ---- convolution of few input maps (a picture's own): libraries are made for many -----------------------------------
 
-struct Few {
-    int64_t images, height, width, in_channels, out_height, out_width, out_channels;
-    int64_t size_y, size_x, stride_y, stride_x, pad_y, pad_x;
-
-    int64_t taps() const { return size_y * size_x * in_channels; }
-};
-
 // The picture's rows under one row of windows, float, zeros outside: (size_y, width + 2 pad_x, in_channels).
 template <class T>
 void rows_under(const T* picture, const Few& f, int64_t oy, float* rows) {
@@ -335,12 +329,6 @@ void rows_under(const T* picture, const Few& f, int64_t oy, float* rows) {
         const T* from = picture + y * f.width * f.in_channels;
         for (int64_t i = 0; inside && i < f.width * f.in_channels; i++) row[f.pad_x * f.in_channels + i] = wide(from[i]);
     }
-}
-
-// Where each number of a window lies in those rows, in the order (size_y, size_x, in_channels).
-inline void places_of(const Few& f, int64_t* places) {
-    const int64_t row_size = (f.width + 2 * f.pad_x) * f.in_channels, run = f.size_x * f.in_channels;
-    for (int64_t t = 0; t < f.taps(); t++) places[t] = (t / run) * row_size + t % run;
 }
 
 // weight (size_y, size_x, in_channels, out_channels), bias (out_channels,) or null, both float.
@@ -372,8 +360,6 @@ void few_block(const float* rows, const int64_t* places, const float* weight, co
         }
     }
 }
-
-constexpr int FEW_WIDTH = 32, FEW_TAPS = 64, FEW_ROWS = 8192;  // as `is_few` in operations.py
 
 template <class T>
 void few(const T* pictures, const float* weight, const float* bias, T* out, const Few& f, bool relu) {
@@ -592,7 +578,8 @@ void turn(const T* in, T* out, int64_t images, int64_t rows, int64_t columns) {
 // D. Kingma's and M. Zeiler's letters: `square` and `delta` are the running means of g² and of Δ².
 void adadelta(float* weight, const float* gradient, float* square, float* delta, int64_t count, float rate, float rho,
               float eps, float decay) {
-#pragma omp parallel for schedule(static)
+    constexpr int64_t ALONE = 1 << 15;  // fewer numbers are done before another thread is awake
+#pragma omp parallel for schedule(static) if (count > ALONE)
     for (int64_t i = 0; i < count; i++) {
         const float g = gradient[i] + decay * weight[i];
         const float s = square[i] * rho + g * g * (1.0f - rho);

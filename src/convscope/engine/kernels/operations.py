@@ -230,6 +230,13 @@ def is_few(maps: Tensor, weight: Tensor, by: Convolving) -> bool:
     )
 
 
+def _few(images: Tensor, weight: Tensor, by: Convolving) -> tuple[_Few, Tensor]:
+    """The sizes, and the weight as the kernels take it: (rows, columns, C, filters)."""
+    filters, in_channels, *size = weight.shape
+    sizes = (len(images), *images.shape[2:], in_channels, *by.out(images, weight), filters)
+    return _Few(*sizes, *size, *by.stride, *by.padding), weight.permute(2, 3, 1, 0).contiguous()
+
+
 class _FirstConvolution(Function):
     """The first convolution: its images need no gradient."""
 
@@ -244,21 +251,8 @@ class _FirstConvolution(Function):
         kernels: Kernels,
     ) -> Tensor:
         images = _by_pixel(images)
-        filters, in_channels, *size = weight.shape
-        rows, columns = by.out(images, weight)
-        few = _Few(
-            len(images),
-            *images.shape[2:],
-            in_channels,
-            rows,
-            columns,
-            filters,
-            *size,
-            *by.stride,
-            *by.padding,
-        )
-        out = _like(images, filters, rows, columns)
-        turned = weight.detach().permute(2, 3, 1, 0).contiguous()  # (rows, columns, C, filters)
+        few, turned = _few(images, weight.detach(), by)
+        out = _like(images, few.out_channels, few.out_height, few.out_width)
         kernels.call("few", images, images, turned, bias, out, few, relu)
         ctx.save_for_backward(images, out if relu else None)
         ctx.few, ctx.relu, ctx.kernels, ctx.shape = few, relu, kernels, turned.shape

@@ -9,6 +9,7 @@
 
 #include <omp.h>
 
+#include "turn.h"
 #include "vectors.h"
 
 namespace {
@@ -16,18 +17,27 @@ namespace {
 constexpr int64_t DEEP = 192;  // products added up in registers before they go to memory; a panel of them stays in L1
 
 // Numbers [i][k] from anywhere in memory to panels of columns, each [i][columns of the panel]: read in order later.
-inline void pack_panel(const float* from, int64_t sum_step, int64_t column_step, float* panel, int64_t count,
-                       int64_t columns) {
-    if (column_step == 1) {
+inline void pack_panels(const float* from, int64_t sum_step, int64_t column_step, float* panels, int64_t count,
+                        int64_t columns) {
+    if (column_step == 1) {  // row by row, as memory gives whole lines in a row faster
         for (int64_t i = 0; i < count; ++i)
-            for (int64_t k = 0; k < columns; k += WIDTH) store(panel + i * columns + k, load(from + i * sum_step + k));
-    } else {  // by squares, so that what was brought into the cache is used up
-        constexpr int64_t SQUARE = 16;
-        for (int64_t i0 = 0; i0 < count; i0 += SQUARE)
-            for (int64_t k = 0; k < columns; ++k)
-                for (int64_t i = i0; i < least(i0 + SQUARE, count); ++i)
-                    panel[i * columns + k] = from[i * sum_step + k * column_step];
+            in_panels(columns, [&](int64_t first, auto vectors) {
+                float* to = panels + first * count + i * vectors * WIDTH;
+                for (int64_t k = 0; k < vectors * WIDTH; k += WIDTH) store(to + k, load(from + i * sum_step + first + k));
+            });
+        return;
     }
+    in_panels(columns, [&](int64_t first, auto vectors) {
+        constexpr int64_t WIDE = vectors * WIDTH;
+        const float* source = from + first * column_step;
+        float* to = panels + first * count;
+        int64_t i = 0;
+        for (; sum_step == 1 && i + SQUARE <= count; i += SQUARE)
+            for (int64_t k = 0; k < WIDE; k += SQUARE)
+                turn_square(source + i + k * column_step, column_step, to + i * WIDE + k, WIDE);
+        for (; i < count; ++i)
+            for (int64_t k = 0; k < WIDE; ++k) to[i * WIDE + k] = source[i * sum_step + k * column_step];
+    });
 }
 
 // ---- one product of matrices ------------------------------------------------------------------------------------------
@@ -39,28 +49,29 @@ struct Product {
     int64_t threads;
 };
 
-constexpr int64_t NARROW = MOST_COLUMNS * WIDTH, BROAD = 64, MANY = 1024;
+constexpr int64_t NARROW = MOST_COLUMNS * WIDTH, BROAD = 64;
 
-// out[row][column] = bias[column] + Σ left · right. Each thread packs the panels of columns that it works on: broad ones
-// where there are many, as memory gives and takes whole lines in a row faster.
+// out[row][column] = bias[column] + Σ left · right. Each thread packs the columns that it works on: broad pieces where
+// there are enough for all, as memory gives and takes whole lines in a row faster.
 void product(const float* left, const float* right, const float* bias, float* out, const Product& p) {
-    const int64_t broad = p.columns < MANY ? NARROW : BROAD, panels = (p.columns + broad - 1) / broad;
+    const int64_t broad = p.columns < BROAD * p.threads ? NARROW : BROAD, panels = (p.columns + broad - 1) / broad;
 #pragma omp parallel for schedule(static) num_threads(p.threads)
     for (int64_t number = 0; number < panels; ++number) {
         const int64_t first = number * broad, width = least(broad, p.columns - first);
         float panel[DEEP * BROAD];
         for (int64_t i = 0; i < p.count; i += DEEP) {
             const int64_t deep = least(DEEP, p.count - i);
-            pack_panel(right + i * p.right_sum + first * p.right_column, p.right_sum, p.right_column, panel, deep,
-                       width);
+            pack_panels(right + i * p.right_sum + first * p.right_column, p.right_sum, p.right_column, panel, deep,
+                        width);
             in_panels(width, [&](int64_t k, auto vectors) {
                 const float* from = left + i * p.left_sum;
+                const float* packed = panel + k * deep;
                 float* to = out + first + k;
                 if (i)
-                    multiply_rows<true, vectors>(from, p.left_row, p.left_sum, panel + k, width, to, p.out_row, p.rows,
-                                                 deep);
+                    multiply_rows<true, vectors>(from, p.left_row, p.left_sum, packed, vectors * WIDTH, to, p.out_row,
+                                                 p.rows, deep);
                 else
-                    multiply_rows<false, vectors>(from, p.left_row, p.left_sum, panel + k, width, to, p.out_row,
+                    multiply_rows<false, vectors>(from, p.left_row, p.left_sum, packed, vectors * WIDTH, to, p.out_row,
                                                   p.rows, deep);
             });
         }
@@ -155,7 +166,7 @@ void add_packed(const float* rows, const float* gradient, float* packed, float* 
                 int64_t columns) {
     in_panels(columns, [&](int64_t k, auto vectors) {
         constexpr int64_t WIDE = vectors * WIDTH;
-        pack_panel(gradient + k, columns, 1, packed, pixels, WIDE);
+        pack_panels(gradient + k, columns, 1, packed, pixels, WIDE);
         multiply_rows<true, vectors>(rows, 1, count, packed, WIDE, weights + k * count, WIDE, count, pixels);
     });
 }
@@ -197,9 +208,7 @@ void scratch_float32(int64_t* floats, const Shape* s) { *floats = s->threads * s
 // Numbers [i][k] of a matrix anywhere in memory, in panels.
 void pack_float32(const float* from, int64_t sum_step, int64_t column_step, float* packed, int64_t count,
                   int64_t columns) {
-    in_panels(columns, [&](int64_t k, auto vectors) {
-        pack_panel(from + k * column_step, sum_step, column_step, packed + k * count, count, vectors * WIDTH);
-    });
+    pack_panels(from, sum_step, column_step, packed, count, columns);
 }
 
 void convolve_float32(const float* maps, const float* packed, const float* bias, float* out, float* scratch,

@@ -66,7 +66,7 @@ class _Dense(Function):
         for_vectors, for_weight, for_bias = ctx.needs_input_grad[:3]
         return (
             _multiplied(gradient, weight, None, ctx.products) if for_vectors else None,
-            _multiplied(gradient.t(), vectors, None, ctx.products) if for_weight else None,
+            _multiplied(gradient.t().contiguous(), vectors, None, ctx.products) if for_weight else None,
             gradient.sum(0) if for_bias else None,
             None,
         )

@@ -106,7 +106,8 @@ inline void multiply_rows(const float* left, int64_t row_step, int64_t sum_step,
     int64_t row = 0;
     const auto some = [&](auto how_many) {
         constexpr int64_t ROWS = decltype(how_many)::value;
-        for (; row + ROWS <= rows; row += ROWS)
+        const int64_t end = ROWS == MOST_ROWS && rows % ROWS == 2 ? rows - 8 : rows;  // 4 and 4 are faster than 6 and 2
+        for (; row + ROWS <= end; row += ROWS)
             multiply<ADDED, ROWS, COLUMNS>(left + row * row_step, row_step, sum_step, right, right_step,
                                            sums + row * sums_step, sums_step, count);
     };
@@ -117,14 +118,16 @@ inline void multiply_rows(const float* left, int64_t row_step, int64_t sum_step,
 }
 
 // Calls work(first column, how many vectors) for as many columns at a time as registers can take; columns are a
-// multiple of WIDTH.
+// multiple of 16. What cannot be left over is not compiled.
 template <class Work>
 inline void in_panels(int64_t columns, const Work& work) {
     int64_t k = 0;
     for (; k + MOST_COLUMNS * WIDTH <= columns; k += MOST_COLUMNS * WIDTH)
         work(k, std::integral_constant<int64_t, MOST_COLUMNS>{});
-    for (; k + 2 * WIDTH <= columns; k += 2 * WIDTH) work(k, std::integral_constant<int64_t, 2>{});
-    for (; k < columns; k += WIDTH) work(k, std::integral_constant<int64_t, 1>{});
+    if constexpr (MOST_COLUMNS > 2 && 2 * WIDTH >= 16)
+        for (; k + 2 * WIDTH <= columns; k += 2 * WIDTH) work(k, std::integral_constant<int64_t, 2>{});
+    if constexpr (WIDTH >= 16)
+        for (; k < columns; k += WIDTH) work(k, std::integral_constant<int64_t, 1>{});
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 // transform back. Bias, a 2×2 max-pool, relu and dropout happen before the result is written. The gradients are the same
 // three steps, each transposed, in the opposite order. Channels and filters are multiples of 16. Maps of 2×2 pixels with
 // a border of one have tiles of their own, with 9 products instead of 36.
+// A network's first convolution can run in the same pass, image by image: its maps are never in memory.
 //
 // Maps lie pixel by pixel: (images, rows, columns, channels), float or bfloat16 (the upper half of a float's bits);
 // all arithmetic is float. Sums over images are made in parts that do not depend on the number of threads, so that
@@ -10,8 +11,14 @@
 
 #include <omp.h>
 
+#include <initializer_list>
+
 #include "dropout.h"
 #include "vectors.h"
+
+#include "few.h"
+#include "first.h"
+#include "turn.h"
 
 namespace {
 
@@ -157,6 +164,11 @@ struct Shape : Sizes {
     int64_t scratch_backward() const { return scratch() + together() * wide_image(); }
 };
 
+// Some filters whose sums are made and transformed together, so that they do not leave the caches in between.
+struct Panel {
+    int64_t first, many, step;  // `step` floats between places
+};
+
 template <class Kind>
 struct Tile {
     int64_t image, top, left;  // of the output
@@ -199,7 +211,7 @@ inline void drop(const Dropout& dropout, int64_t image, int64_t first, int64_t s
 
 // The inputs of one tile, transformed, to places[place][tile][channel].
 template <class Kind, class T>
-void transform_input(const Shape<Kind>& s, const T* maps, const Tile<Kind>& tile, float* places) {
+[[gnu::noinline]] void transform_input(const Shape<Kind>& s, const T* maps, const Tile<Kind>& tile, float* places) {
     constexpr int64_t IN = Kind::IN, SIDE = Kind::SIDE;
     const int64_t top = tile.top - s.pad_top, left = tile.left - s.pad_left, step = s.in_step();
     const T* image = maps + tile.image * s.height * s.width * s.channels;
@@ -229,7 +241,8 @@ template <class T>
 struct Outlet {
     T* out;
     uint8_t* winner;
-    const Dropout& dropout;
+    Dropout dropout;
+    const T* end;  // where it comes to lie at last
 
     void write(int64_t at, Vector value) const { store(out + at, value); }
     void write(int64_t at, Vector best, Words who) const {
@@ -238,18 +251,18 @@ struct Outlet {
     }
 };
 
-// One tile back, with bias, pool, relu and dropout.
+// One tile back, with bias, pool, relu and dropout, for a panel of filters: sums[place][tile][filter of the panel].
 template <class Kind, class T>
-void transform_output(const Shape<Kind>& s, const float* sums, const float* bias, const Outlet<T>& outlet,
-                      const Tile<Kind>& tile) {
+[[gnu::noinline]] void transform_output(const Shape<Kind>& s, const float* sums, const Panel& panel, const float* bias,
+                      const Outlet<T>& outlet, const Tile<Kind>& tile) {
     constexpr int64_t OUT = Kind::OUT, SIDE = Kind::SIDE;
-    const int64_t rows = s.rows(), columns = s.columns(), step = s.out_step();
+    const int64_t rows = s.rows(), columns = s.columns();
     const int64_t top = tile.top / s.shrink(), left = tile.left / s.shrink(), size = OUT / s.shrink();
-    for (int64_t k = 0; k < s.filters; k += WIDTH) {
+    for (int64_t k = panel.first; k < panel.first + panel.many; k += WIDTH) {
         Vector half[SIDE][OUT], result[OUT][OUT];
         for (int64_t x = 0; x < SIDE; ++x) {
             Vector m[SIDE];
-            for (int64_t y = 0; y < SIDE; ++y) m[y] = load(sums + (y * SIDE + x) * step + k);
+            for (int64_t y = 0; y < SIDE; ++y) m[y] = load(sums + (y * SIDE + x) * panel.step + k - panel.first);
             Kind::from_places(m, half[x]);
         }
         const Vector shift = load(bias + k);
@@ -284,6 +297,10 @@ struct Inlet {
     const T *gradient, *out;
     const uint8_t* winner;
     float scale;
+
+    Inlet from(int64_t number) const {
+        return {gradient + number, out ? out + number : nullptr, winner ? winner + number : nullptr, scale};
+    }
 };
 
 // The gradient of a tile's output before pool and relu, [row][column], for channels from k on.
@@ -314,7 +331,7 @@ inline void entering(const Shape<Kind>& s, const Inlet<T>& inlet, const Tile<Kin
 
 // The gradient of a tile's output to places[place][tile][filter], and its sum to the bias's.
 template <class Kind, class T>
-void transform_output_transposed(const Shape<Kind>& s, const Inlet<T>& inlet, const Tile<Kind>& tile, float* places,
+[[gnu::noinline]] void transform_output_transposed(const Shape<Kind>& s, const Inlet<T>& inlet, const Tile<Kind>& tile, float* places,
                                  float* bias) {
     constexpr int64_t OUT = Kind::OUT, SIDE = Kind::SIDE;
     const int64_t step = s.out_step();
@@ -338,7 +355,7 @@ void transform_output_transposed(const Shape<Kind>& s, const Inlet<T>& inlet, co
 
 // The gradient of a tile's inputs back from the places, added to what neighbouring tiles gave.
 template <class Kind>
-void transform_input_transposed(const Shape<Kind>& s, const float* places, const Tile<Kind>& tile, float* wide_image) {
+[[gnu::noinline]] void transform_input_transposed(const Shape<Kind>& s, const float* places, const Tile<Kind>& tile, float* wide_image) {
     constexpr int64_t IN = Kind::IN, SIDE = Kind::SIDE;
     const int64_t step = s.in_step();
     float* corner = wide_image + tile.top * s.wide_row() + tile.left * s.channels;
@@ -361,19 +378,21 @@ void transform_input_transposed(const Shape<Kind>& s, const float* places, const
 
 // ---- products -----------------------------------------------------------------------------------------------------
 
-// sums[tile][filter] = Σ inputs[tile][channel] · weights[channel][filter].
-inline void multiply_tiles(const float* inputs, const float* weights, float* sums, int64_t tiles, int64_t channels,
-                           int64_t filters) {
-    in_panels(filters, [&](int64_t k, auto vectors) {
-        multiply_rows<false, vectors>(inputs, channels, 1, weights + k, filters, sums + k, filters, tiles, channels);
-    });
+// Weights of a place lie in panels of columns, each [row][column of the panel], so that they are read in order.
+
+// sums[tile][column] = Σ inputs[tile][row] · weights[row][column], for one panel.
+template <int64_t VECTORS>
+inline void multiply_tiles(const float* inputs, const float* panel, float* sums, int64_t sums_step, int64_t tiles,
+                           int64_t rows) {
+    multiply_rows<false, VECTORS>(inputs, rows, 1, panel, VECTORS * WIDTH, sums, sums_step, tiles, rows);
 }
 
 // weights[channel][filter] += Σ inputs[tile][channel] · outputs[tile][filter].
 inline void add_products(const float* inputs, const float* outputs, float* weights, int64_t tiles, int64_t channels,
                          int64_t filters) {
     in_panels(filters, [&](int64_t k, auto vectors) {
-        multiply_rows<true, vectors>(inputs, 1, channels, outputs + k, filters, weights + k, filters, channels, tiles);
+        multiply_rows<true, vectors>(inputs, 1, channels, outputs + k, filters, weights + k * channels,
+                                     vectors * WIDTH, channels, tiles);
     });
 }
 
@@ -389,40 +408,82 @@ struct Ahead {
 
     static int64_t within(int64_t row, int64_t height) { return row < 0 ? 0 : least(row, height); }
 
-    void fetch(int64_t place, int64_t places) const {
+    // The part of them from `from` to `to`, of `all`.
+    void fetch(int64_t from, int64_t to, int64_t all) const {
         const int64_t lines = (end - begin) / LINE;
-        for (int64_t i = lines * place / places; i < lines * (place + 1) / places; ++i)
+        for (int64_t i = lines * from / all; i < lines * to / all; ++i)
             __builtin_prefetch(begin + i * LINE);
     }
 };
 
 // ---- the three passes ---------------------------------------------------------------------------------------------
 
+// One block of tiles forward; where a block follows, its maps come nearer meanwhile.
+template <class Kind, class T>
+void convolve_block(const Shape<Kind>& s, const T* maps, const float* weights, const float* bias,
+                    const Outlet<T>& outlet, float* inputs, int64_t begin, int64_t tiles, int64_t all) {
+    constexpr int64_t PLACES = Kind::PLACES;
+    float* sums = inputs + PLACES * s.in_step();
+    for (int64_t t = 0; t < tiles; ++t)
+        transform_input(s, maps, Tile<Kind>(s, begin + t), inputs + t * s.channels);
+    const Tile<Kind> first(s, begin), last(s, begin + tiles - 1);
+    const Tile<Kind> next(s, least(begin + tiles, all - 1)), end(s, least(begin + 2 * tiles, all) - 1);
+    const Ahead of_maps(maps, s.height, s.width * s.channels, next.image, next.top - s.pad_top, end.image,
+                        end.top - s.pad_top + Kind::IN);
+    const auto written = [&](const auto* numbers) {
+        return Ahead(numbers, s.rows(), numbers ? s.columns() * s.filters : 0, first.image, first.top / s.shrink(),
+                     last.image, (last.top + Kind::OUT) / s.shrink());
+    };
+    const Ahead of_end = written(outlet.end), of_winner = written(outlet.winner);
+    in_panels(s.filters, [&](int64_t k, auto vectors) {
+        const Panel panel{k, vectors * WIDTH, tiles * vectors * WIDTH + APART};
+        for (int64_t place = 0; place < PLACES; ++place) {
+            const int64_t from = k * PLACES + place * panel.many, to = from + panel.many, of = s.filters * PLACES;
+            of_maps.fetch(from, to, of);
+            of_end.fetch(from, to, of);
+            of_winner.fetch(from, to, of);
+            multiply_tiles<vectors>(inputs + place * s.in_step(), weights + (place * s.filters + k) * s.channels,
+                                    sums + place * panel.step, panel.many, tiles, s.channels);
+        }
+        for (int64_t t = 0; t < tiles; ++t)
+            transform_output(s, sums + t * panel.many, panel, bias, outlet, Tile<Kind>(s, begin + t));
+    });
+}
+
 template <class Kind, class T>
 void convolve(const T* maps, const float* weights, const float* bias, const Outlet<T>& outlet, float* scratch,
               const Shape<Kind>& s) {
-    constexpr int64_t PLACES = Kind::PLACES;
     const int64_t all = s.images * s.tiles(), blocks = (all + s.tiles_at_once - 1) / s.tiles_at_once;
 #pragma omp parallel for schedule(static) num_threads(s.threads)
     for (int64_t block = 0; block < blocks; ++block) {
-        float *inputs = scratch + omp_get_thread_num() * s.scratch(), *sums = inputs + PLACES * s.in_step();
-        const int64_t begin = block * s.tiles_at_once, tiles = least(all - begin, s.tiles_at_once);
-        for (int64_t t = 0; t < tiles; ++t)
-            transform_input(s, maps, Tile<Kind>(s, begin + t), inputs + t * s.channels);
-        const Tile<Kind> first(s, begin), last(s, begin + tiles - 1);
-        const Tile<Kind> next(s, least(begin + tiles, all - 1)), end(s, least(begin + 2 * tiles, all) - 1);
-        const Ahead of_maps(maps, s.height, s.width * s.channels, next.image, next.top - s.pad_top, end.image,
-                            end.top - s.pad_top + Kind::IN);
-        const Ahead of_out(outlet.out, s.rows(), s.columns() * s.filters, first.image, first.top / s.shrink(),
-                           last.image, (last.top + Kind::OUT) / s.shrink());
-        for (int64_t place = 0; place < PLACES; ++place) {
-            of_maps.fetch(place, PLACES);
-            of_out.fetch(place, PLACES);
-            multiply_tiles(inputs + place * s.in_step(), weights + place * s.channels * s.filters,
-                           sums + place * s.out_step(), tiles, s.channels, s.filters);
-        }
-        for (int64_t t = 0; t < tiles; ++t)
-            transform_output(s, sums + t * s.filters, bias, outlet, Tile<Kind>(s, begin + t));
+        const int64_t begin = block * s.tiles_at_once;
+        convolve_block(s, maps, weights, bias, outlet, scratch + omp_get_thread_num() * s.scratch(), begin,
+                       least(all - begin, s.tiles_at_once), all);
+    }
+}
+
+// Calls work(begin, tiles) for blocks of tiles of some images, as equal as can be.
+template <class Kind, class Work>
+void in_equal_blocks(const Shape<Kind>& s, int64_t images, const Work& work) {
+    const int64_t all = images * s.tiles(), blocks = (all + s.tiles_at_once - 1) / s.tiles_at_once;
+    for (int64_t i = 0; i < blocks; ++i) {
+        const int64_t begin = all * i / blocks;
+        work(begin, all * (i + 1) / blocks - begin);
+    }
+}
+
+// Calls work(part, first image, how many, weight, bias) for images that are taken together, part by part: the images of a part
+// add to the same sums, one after the other.
+template <class Kind, class Work>
+void in_parts(const Shape<Kind>& s, float* weights, int64_t size, float* biases, const Work& work) {
+    const int64_t groups = (s.images + s.together() - 1) / s.together();
+#pragma omp parallel for schedule(static) num_threads(s.threads)
+    for (int64_t part = 0; part < s.parts; ++part) {
+        float *weight = weights ? weights + part * size : nullptr, *bias = biases + part * s.filters;
+        if (weight) std::memset(weight, 0, size_t(size) * sizeof(float));
+        std::memset(bias, 0, size_t(s.filters) * sizeof(float));
+        for (int64_t group = groups * part / s.parts; group < groups * (part + 1) / s.parts; ++group)
+            work(part, group * s.together(), least(s.together(), s.images - group * s.together()), weight, bias);
     }
 }
 
@@ -436,118 +497,215 @@ void write_gradient(const Shape<Kind>& s, const float* wide_image, T* image) {
     }
 }
 
-// The gradients that one block of tiles gives.
+// The gradients that some images give, to which all pointers point.
 template <class Kind, class T>
 struct Backward {
     const Shape<Kind>& s;
     const T* maps;
     const Inlet<T>& inlet;
-    const float* turned;  // [place][filter][channel]; null where the maps need no gradient
-    T* gradient;
+    const float* turned;  // places of [filter][channel]; null where the maps need no gradient
     float *weight, *bias;  // sums of this part of the images; `weight` is null where it needs no gradient
     float *inputs, *outputs, *wide_images;  // of this thread
+    int64_t images, and_after;              // how many, and with those that follow
+    const T* begin_of_gradient;             // where it lies in memory
+    bool kept;                              // whether the maps lie in memory, too
 
-    void block(int64_t first_image, int64_t begin, int64_t tiles) const {
+    void block(int64_t begin, int64_t tiles) const {
         constexpr int64_t PLACES = Kind::PLACES;
         const int64_t in_step = s.in_step(), out_step = s.out_step(), size = s.channels * s.filters;
+        const int64_t all = and_after * s.tiles();
+        const Tile<Kind> next(s, least(begin + tiles, all - 1)), last(s, least(begin + 2 * tiles, all) - 1);
+        const Ahead of_maps(maps, s.height, kept ? s.width * s.channels : 0, next.image, next.top - s.pad_top,
+                            last.image, last.top - s.pad_top + Kind::IN);
+        const auto behind = [&](const auto* numbers) {
+            return Ahead(numbers, s.rows(), numbers ? s.columns() * s.filters : 0, next.image, next.top / s.shrink(),
+                         last.image, (last.top + Kind::OUT) / s.shrink());
+        };
+        const Ahead of_gradient = behind(begin_of_gradient), of_out = behind(inlet.out), of_winner = behind(inlet.winner);
         for (int64_t t = 0; t < tiles; ++t)
             transform_output_transposed(s, inlet, Tile<Kind>(s, begin + t), outputs + t * s.filters, bias);
         for (int64_t t = 0; weight && t < tiles; ++t)
             transform_input(s, maps, Tile<Kind>(s, begin + t), inputs + t * s.channels);
-        for (int64_t place = 0; weight && place < PLACES; ++place)
-            add_products(inputs + place * in_step, outputs + place * out_step, weight + place * size, tiles,
-                         s.channels, s.filters);
-        for (int64_t place = 0; turned && place < PLACES; ++place)
-            multiply_tiles(outputs + place * out_step, turned + place * size, inputs + place * in_step, tiles,
-                           s.filters, s.channels);
+        for (int64_t place = 0; place < PLACES; ++place) {  // both products while its numbers are near
+            float *in = inputs + place * in_step, *out = outputs + place * out_step;
+            for (const Ahead* rows : {&of_maps, &of_gradient, &of_out, &of_winner})
+                rows->fetch(place, place + 1, PLACES);
+            if (weight) add_products(in, out, weight + place * size, tiles, s.channels, s.filters);
+            if (turned)
+                in_panels(s.channels, [&](int64_t c, auto vectors) {
+                    multiply_tiles<vectors>(out, turned + place * size + c * s.filters, in + c, s.channels, tiles,
+                                            s.filters);
+                });
+        }
         for (int64_t t = 0; turned && t < tiles; ++t) {
             const Tile<Kind> tile(s, begin + t);
-            transform_input_transposed(s, inputs + t * s.channels, tile,
-                                       wide_images + (tile.image - first_image) * s.wide_image());
+            transform_input_transposed(s, inputs + t * s.channels, tile, wide_images + tile.image * s.wide_image());
         }
     }
 
-    void images(int64_t first, int64_t count) const {
-        const int64_t all = count * s.tiles(), blocks = (all + s.tiles_at_once - 1) / s.tiles_at_once;
-        if (turned) std::memset(wide_images, 0, size_t(count * s.wide_image()) * sizeof(float));
-        for (int64_t i = 0; i < blocks; ++i) {  // as equal as can be
-            const int64_t begin = all * i / blocks, end = all * (i + 1) / blocks;
-            block(first, first * s.tiles() + begin, end - begin);
-        }
-        for (int64_t n = 0; turned && n < count; ++n)
-            write_gradient(s, wide_images + n * s.wide_image(),
-                           gradient + (first + n) * s.height * s.width * s.channels);
+    // Leaves the gradient of the maps in `wide_images`.
+    void run() const {
+        if (turned) std::memset(wide_images, 0, size_t(images * s.wide_image()) * sizeof(float));
+        in_equal_blocks(s, images, [&](int64_t begin, int64_t tiles) { block(begin, tiles); });
     }
 };
 
-// weights: (parts, PLACES, channels, filters); biases: (parts, filters).
+// weights: (parts, places, channels · filters in panels); biases: (parts, filters).
 template <class Kind, class T>
 void convolve_gradient(const T* maps, const Inlet<T>& inlet, const float* turned, T* gradient, float* weights,
                        float* biases, float* scratch, const Shape<Kind>& s) {
-    const int64_t groups = (s.images + s.together() - 1) / s.together();
-    const int64_t size = Kind::PLACES * s.channels * s.filters;
-#pragma omp parallel for schedule(static) num_threads(s.threads)
-    for (int64_t part = 0; part < s.parts; ++part) {
+    const int64_t size = Kind::PLACES * s.channels * s.filters, image = s.height * s.width * s.channels;
+    in_parts(s, weights, size, biases, [&](int64_t, int64_t first, int64_t count, float* weight, float* bias) {
         float* inputs = scratch + omp_get_thread_num() * s.scratch_backward();
-        float* outputs = inputs + Kind::PLACES * s.in_step();
-        float *weight = weights ? weights + part * size : nullptr, *bias = biases + part * s.filters;
-        if (weight) std::memset(weight, 0, size_t(size) * sizeof(float));
-        std::memset(bias, 0, size_t(s.filters) * sizeof(float));
-        const Backward<Kind, T> backward{s,      maps, inlet,  turned,  gradient,
-                                         weight, bias, inputs, outputs, inputs + s.scratch()};
-        for (int64_t group = groups * part / s.parts; group < groups * (part + 1) / s.parts; ++group) {
-            const int64_t first = group * s.together();
-            backward.images(first, least(s.together(), s.images - first));
+        float *outputs = inputs + Kind::PLACES * s.in_step(), *wide_images = inputs + s.scratch();
+        const Inlet<T> from = inlet.from(first * s.rows() * s.columns() * s.filters);
+        Backward<Kind, T>{s,       maps + first * image, from,  turned,           weight,        bias, inputs,
+                          outputs, wide_images,          count, s.images - first, from.gradient, true}
+            .run();
+        for (int64_t n = 0; turned && n < count; ++n)
+            write_gradient(s, wide_images + n * s.wide_image(), gradient + (first + n) * image);
+    });
+}
+
+// ---- with the first convolution of the network before it ------------------------------------------------------------
+
+// The images that a thread has in hand: pictures with their border, the maps of the first convolution, and what is
+// written where it is to be `flat`, map after map instead of pixel by pixel.
+struct InHand {
+    float *bordered, *maps, *written;
+
+    template <class Kind>
+    static int64_t floats(const Shape<Kind>& s, const First& first) {
+        return s.together() * (first.bordered() + first.maps() + s.rows() * s.columns() * s.filters);
+    }
+
+    template <class Kind>
+    InHand(const Shape<Kind>& s, const First& first, float* memory)
+        : bordered(memory + s.together() * (first.maps() + s.rows() * s.columns() * s.filters)),
+          maps(memory),
+          written(memory + s.together() * first.maps()) {}
+
+    void make(const First& first, int64_t image, int64_t count) const {
+        for (int64_t n = 0; n < count; ++n) {
+            first.border(image + n, bordered + n * first.bordered());
+            first.forward(bordered + n * first.bordered(), maps + n * first.maps());
         }
     }
+};
+
+template <class Kind>
+void convolve_two(const First& before, const float* weights, const float* bias, const Outlet<float>& outlet, bool flat,
+                  float* scratch, const Shape<Kind>& s) {
+    const int64_t groups = (s.images + s.together() - 1) / s.together();
+    const int64_t pixels = s.rows() * s.columns(), numbers = pixels * s.filters;
+#pragma omp parallel for schedule(static) num_threads(s.threads)
+    for (int64_t group = 0; group < groups; ++group) {
+        const int64_t first = group * s.together(), count = least(s.together(), s.images - first);
+        float *inputs = scratch + omp_get_thread_num() * (s.scratch() + InHand::floats(s, before));
+        const InHand hand(s, before, inputs + s.scratch());
+        float* out = outlet.out + first * numbers;
+        const Outlet<float> here{flat ? hand.written : out, outlet.winner + first * numbers,
+                                 outlet.dropout.from(first), out};
+        hand.make(before, first, count);
+        in_equal_blocks(s, count, [&](int64_t begin, int64_t tiles) {
+            convolve_block(s, hand.maps, weights, bias, here, inputs, begin, tiles, count * s.tiles());
+        });
+        for (int64_t n = 0; flat && n < count; ++n)
+            turn_one(hand.written + n * numbers, out + n * numbers, pixels, s.filters);
+    }
+}
+
+// befores: (parts, taps + 1, channels), the gradients of the first convolution's weight and bias.
+template <class Kind>
+void convolve_two_gradient(const First& before, const Inlet<float>& inlet, bool flat, const float* turned,
+                           float* befores, float* weights, float* biases, float* scratch, const Shape<Kind>& s) {
+    const int64_t size = Kind::PLACES * s.channels * s.filters, size_before = (before.f.taps() + 1) * s.channels;
+    const int64_t pixels = s.rows() * s.columns(), numbers = pixels * s.filters;
+    std::memset(befores, 0, sizeof(float) * size_before * s.parts);
+    in_parts(s, weights, size, biases, [&](int64_t part, int64_t first, int64_t count, float* weight, float* bias) {
+        float* inputs = scratch + omp_get_thread_num() * (s.scratch_backward() + InHand::floats(s, before));
+        float *outputs = inputs + Kind::PLACES * s.in_step(), *wide_images = inputs + s.scratch();
+        const InHand hand(s, before, inputs + s.scratch_backward());
+        hand.make(before, first, count);
+        Inlet<float> from = inlet.from(first * numbers);
+        for (int64_t n = 0; flat && n < count; ++n)
+            turn_one(from.gradient + n * numbers, hand.written + n * numbers, s.filters, pixels);
+        const float* in_memory = from.gradient;
+        if (flat) from.gradient = hand.written;
+        Backward<Kind, float>{s,       hand.maps,   from,  turned,           weight,    bias, inputs,
+                              outputs, wide_images, count, s.images - first, in_memory, false}
+            .run();
+        float* sums = befores + part * size_before;
+        for (int64_t n = 0; turned && n < count; ++n)
+            before.backward(hand.bordered + n * before.bordered(), hand.maps + n * before.maps(),
+                            wide_images + n * s.wide_image() + s.pad_top * s.wide_row() + s.pad_left * s.channels,
+                            s.wide_row(), sums);
+    });
 }
 
 // ---- weights ------------------------------------------------------------------------------------------------------
 
-// weight (3, 3, a, b) to places (PLACES, a, b), for a · b = count.
-template <class Kind>
-void transform_weight(const float* weight, float* places, int64_t count, int64_t threads) {
-    constexpr int64_t SIDE = Kind::SIDE;
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t i = 0; i < count; i += WIDTH) {
-        Vector half[TAPS][SIDE];
-        for (int64_t x = 0; x < TAPS; ++x) {
-            Vector g[TAPS];
-            for (int64_t y = 0; y < TAPS; ++y) g[y] = load(weight + (y * TAPS + x) * count + i);
-            Kind::weight_into_places(g, half[x]);
-        }
-        for (int64_t y = 0; y < SIDE; ++y) {
-            Vector g[TAPS], u[SIDE];
-            for (int64_t x = 0; x < TAPS; ++x) g[x] = half[x][y];
-            Kind::weight_into_places(g, u);
-            for (int64_t x = 0; x < SIDE; ++x) store(places + (y * SIDE + x) * count + i, u[x]);
-        }
-    }
+// Calls work(offset in rows, offset in panels) for each vector of a matrix (rows, columns).
+template <class Work>
+inline void each_vector(int64_t row, int64_t rows, int64_t columns, const Work& work) {
+    in_panels(columns, [&](int64_t k, auto vectors) {
+        for (int64_t v = 0; v < vectors * WIDTH; v += WIDTH)
+            work(row * columns + k + v, k * rows + row * vectors * WIDTH + v);
+    });
 }
 
-// The parts (parts, PLACES, a, b) of the gradient, summed in order, to the gradient (3, 3, a, b).
+// weight (3, 3, rows, columns) to places (PLACES, rows · columns in panels).
 template <class Kind>
-void sum_weight_gradient(const float* parts, float* gradient, int64_t count, int64_t how_many, int64_t threads) {
+void transform_weight(const float* weight, float* places, int64_t rows, int64_t columns, int64_t threads) {
     constexpr int64_t SIDE = Kind::SIDE;
+    const int64_t count = rows * columns;
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t i = 0; i < count; i += WIDTH) {
-        Vector half[SIDE][TAPS];
-        for (int64_t x = 0; x < SIDE; ++x) {
-            Vector u[SIDE];
-            for (int64_t y = 0; y < SIDE; ++y) {
-                const float* from = parts + (y * SIDE + x) * count + i;
-                u[y] = load(from);
-                for (int64_t part = 1; part < how_many; ++part) u[y] += load(from + part * Kind::PLACES * count);
+    for (int64_t row = 0; row < rows; ++row)
+        each_vector(row, rows, columns, [&](int64_t from, int64_t to) {
+            Vector half[TAPS][SIDE];
+            for (int64_t x = 0; x < TAPS; ++x) {
+                Vector g[TAPS];
+                for (int64_t y = 0; y < TAPS; ++y) g[y] = load(weight + (y * TAPS + x) * count + from);
+                Kind::weight_into_places(g, half[x]);
             }
-            Kind::weight_into_places_transposed(u, half[x]);
-        }
-        for (int64_t y = 0; y < TAPS; ++y) {
-            Vector u[SIDE], g[TAPS];
-            for (int64_t x = 0; x < SIDE; ++x) u[x] = half[x][y];
-            Kind::weight_into_places_transposed(u, g);
-            for (int64_t x = 0; x < TAPS; ++x) store(gradient + (y * TAPS + x) * count + i, g[x]);
-        }
+            for (int64_t y = 0; y < SIDE; ++y) {
+                Vector g[TAPS], u[SIDE];
+                for (int64_t x = 0; x < TAPS; ++x) g[x] = half[x][y];
+                Kind::weight_into_places(g, u);
+                for (int64_t x = 0; x < SIDE; ++x) store(places + (y * SIDE + x) * count + to, u[x]);
+            }
+        });
+}
+
+// The parts (parts, PLACES, rows · columns in panels) of the gradient, summed in order in the first one, to the gradient
+// (3, 3, rows, columns).
+template <class Kind>
+void sum_weight_gradient(float* parts, float* gradient, int64_t rows, int64_t columns, int64_t how_many,
+                         int64_t threads) {
+    constexpr int64_t SIDE = Kind::SIDE;
+    const int64_t count = rows * columns, size = Kind::PLACES * count;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t i = 0; i < size; i += WIDTH) {
+        Vector sum = load(parts + i);
+        for (int64_t part = 1; part < how_many; ++part) sum += load(parts + part * size + i);
+        store(parts + i, sum);
     }
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t row = 0; row < rows; ++row)
+        each_vector(row, rows, columns, [&](int64_t to, int64_t from) {
+            Vector half[SIDE][TAPS];
+            for (int64_t x = 0; x < SIDE; ++x) {
+                Vector u[SIDE];
+                for (int64_t y = 0; y < SIDE; ++y) u[y] = load(parts + (y * SIDE + x) * count + from);
+                Kind::weight_into_places_transposed(u, half[x]);
+            }
+            for (int64_t y = 0; y < TAPS; ++y) {
+                Vector u[SIDE], g[TAPS];
+                for (int64_t x = 0; x < SIDE; ++x) u[x] = half[x][y];
+                Kind::weight_into_places_transposed(u, g);
+                for (int64_t x = 0; x < TAPS; ++x) store(gradient + (y * TAPS + x) * count + to, g[x]);
+            }
+        });
 }
 
 }  // namespace
@@ -557,7 +715,7 @@ void sum_weight_gradient(const float* parts, float* gradient, int64_t count, int
 #define FOR_NUMBERS(T, Kind, NAME)                                                                                  \
     void convolve_##NAME(const T* maps, const float* weights, const float* bias, T* out, uint8_t* winner,           \
                          float* scratch, const Sizes* sizes, const Dropout* dropout) {                              \
-        convolve(maps, weights, bias, Outlet<T>{out, winner, *dropout}, scratch, Shape<Kind>(*sizes));              \
+        convolve(maps, weights, bias, Outlet<T>{out, winner, *dropout, out}, scratch, Shape<Kind>(*sizes));              \
     }                                                                                                               \
     void convolve_gradient_##NAME(const T* maps, const T* out_gradient, const T* out, const uint8_t* winner,        \
                                   float scale, const float* turned, T* gradient, float* weights, float* biases,     \
@@ -573,12 +731,13 @@ void sum_weight_gradient(const float* parts, float* gradient, int64_t count, int
         forward_backward[0] = shape.threads * shape.scratch();                                                      \
         forward_backward[1] = shape.threads * shape.scratch_backward();                                             \
     }                                                                                                               \
-    void transform_weight_##NAME(const float* weight, float* places, int64_t count, int64_t threads) {              \
-        transform_weight<Kind>(weight, places, count, threads);                                                     \
+    void transform_weight_##NAME(const float* weight, float* places, int64_t rows, int64_t columns,                 \
+                                 int64_t threads) {                                                                 \
+        transform_weight<Kind>(weight, places, rows, columns, threads);                                             \
     }                                                                                                               \
-    void sum_weight_gradient_##NAME(const float* parts, float* gradient, int64_t count, int64_t how_many,           \
+    void sum_weight_gradient_##NAME(float* parts, float* gradient, int64_t rows, int64_t columns, int64_t how_many, \
                                     int64_t threads) {                                                              \
-        sum_weight_gradient<Kind>(parts, gradient, count, how_many, threads);                                       \
+        sum_weight_gradient<Kind>(parts, gradient, rows, columns, how_many, threads);                               \
     }
 
 extern "C" {
@@ -588,5 +747,36 @@ FOR_NUMBERS(bfloat16, Large, bfloat16)
 FOR_NUMBERS(float, Small, small_float32)
 FOR_KIND(Large, float32)
 FOR_KIND(Small, small_float32)
+
+// The network's first convolution and relu, then this one; pictures and all numbers float.
+void scratch_two_float32(int64_t* forward_backward, const Few* few, const Sizes* sizes) {
+    const Shape<Large> shape(*sizes);
+    const int64_t hand = InHand::floats(shape, First{nullptr, nullptr, nullptr, *few});
+    forward_backward[0] = shape.threads * (shape.scratch() + hand);
+    forward_backward[1] = shape.threads * (shape.scratch_backward() + hand);
+}
+void convolve_two_float32(const float* pictures, const float* weight_before, const float* bias_before,
+                          const float* weights, const float* bias, float* out, uint8_t* winner, int64_t flat,
+                          float* scratch, const Few* few, const Sizes* sizes, const Dropout* dropout) {
+    convolve_two(First{pictures, weight_before, bias_before, *few}, weights, bias, Outlet<float>{out, winner, *dropout, out},
+                 flat, scratch, Shape<Large>(*sizes));
+}
+void convolve_two_gradient_float32(const float* pictures, const float* weight_before, const float* bias_before,
+                                   const float* out_gradient, const float* out, const uint8_t* winner, float scale,
+                                   int64_t flat, const float* turned, float* befores, float* weights, float* biases,
+                                   float* scratch, const Few* few, const Sizes* sizes) {
+    convolve_two_gradient(First{pictures, weight_before, bias_before, *few},
+                          Inlet<float>{out_gradient, out, winner, scale}, flat, turned, befores, weights, biases,
+                          scratch, Shape<Large>(*sizes));
+}
+
+// Weights (places, rows, columns), transformed elsewhere, as the passes take them.
+void pack_places_float32(const float* places, float* packed, int64_t how_many, int64_t rows, int64_t columns) {
+    for (int64_t row = 0; row < how_many * rows; ++row)
+        each_vector(row % rows, rows, columns, [&](int64_t from, int64_t to) {
+            const int64_t place = row / rows * rows * columns;
+            store(packed + place + to, load(places + place + from));
+        });
+}
 
 }  // extern "C"

@@ -20,7 +20,17 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from convscope.engine.kernels.operations import Convolving, Drop, Kernels, _by_pixel, _like, _structure
+from convscope.engine.kernels.operations import (
+    Convolving,
+    Drop,
+    Kernels,
+    _by_pixel,
+    _Few,
+    _few,
+    _like,
+    _structure,
+    is_few,
+)
 
 GRAIN = 16  # channels and filters are multiples of it: the floats in the widest register
 MOST_WEIGHTS = 256 * 256  # channels × filters; transformed, they take four times the memory
@@ -51,11 +61,13 @@ class Shape(ctypes.Structure):
 
 @dataclass(frozen=True, eq=False)
 class Then:
-    """What runs behind the convolution in the same pass: a 2×2 max-pool of step 2, relu, and after a pool dropout."""
+    """What runs behind the convolution in the same pass: a 2×2 max-pool of step 2, relu, and after a pool dropout; and
+    behind a pool, in the pass of two convolutions, `flat`: vectors instead of maps, map after map."""
 
     relu: bool
     pool: bool = False
     drop: Drop | None = None
+    flat: bool = False
 
 
 def places_of(kind: str) -> int:
@@ -173,11 +185,12 @@ def scratch(shape: Shape, backward: bool, winograd: Kernels, kind: str = LARGE) 
 
 
 def _places(weight: Tensor, kind: str, winograd: Kernels) -> Tensor:
-    """Weights (3, 3, a, b) at the places of the method: (places, a, b)."""
+    """Weights (3, 3, a, b) at the places of the method: (places, a · b in panels)."""
     weight = weight.contiguous()
     places = torch.empty(places_of(kind), *weight.shape[2:])
-    count = places[0].numel()
-    winograd.call(f"transform_weight{kind}", weight, weight, places, count, torch.get_num_threads())
+    winograd.call(
+        f"transform_weight{kind}", weight, weight, places, *weight.shape[2:], torch.get_num_threads()
+    )
     return places
 
 
@@ -185,8 +198,8 @@ def _summed(weights: Tensor, kind: str, winograd: Kernels) -> Tensor:
     """The gradient (filters, C, 3, 3) of its parts (parts, places, C, filters)."""
     parts, _, channels, filters = weights.shape
     total = torch.empty(3, 3, channels, filters)
-    count, threads = channels * filters, torch.get_num_threads()
-    winograd.call(f"sum_weight_gradient{kind}", weights, weights, total, count, parts, threads)
+    threads = torch.get_num_threads()
+    winograd.call(f"sum_weight_gradient{kind}", weights, weights, total, channels, filters, parts, threads)
     return total.permute(3, 2, 0, 1)
 
 
@@ -196,3 +209,164 @@ def convolve(
     """What `then` makes of the convolution of maps (N, C, H, W) with float32 weight (filters, C, 3, 3); one that
     `suits`."""
     return _Winograd.apply(maps, weight, bias, by, then, winograd)  # type: ignore[no-any-return]
+
+
+# ---- with the first convolution of the network before it ---------------------------------------------------
+
+
+MOST_FIRST_BYTES = 2**18
+"""Of one image's maps between the two: what is made again has to stay in the second cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class First:
+    """The first convolution of a network: weight (filters, C, rows, columns) and bias, float32, and its window."""
+
+    weight: Tensor
+    bias: Tensor | None
+    by: Convolving
+
+
+def suits_two(images: Tensor, first: First, weight: Tensor, by: Convolving) -> bool:
+    """Whether a first convolution and its relu can run in the pass of a second one behind it, so that the maps between
+    the two, many times as large as the images, are never in memory."""
+    maps = _maps_between(images, first)
+    return (
+        is_few(images, first.weight, first.by)
+        and images.dtype == first.weight.dtype == torch.float32
+        and maps.shape[1] == weight.shape[1]
+        and maps[0].numel() * 4 <= MOST_FIRST_BYTES
+        and suits(maps, weight, by)
+        and not is_small(maps, by)
+    )
+
+
+def _maps_between(images: Tensor, first: First) -> Tensor:
+    """The shape of the first convolution's maps, without their memory."""
+    shape = (len(images), len(first.weight), *first.by.out(images, first.weight))
+    return images.new_empty(1).expand(shape)
+
+
+class _Two(Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        images: Tensor,
+        first_weight: Tensor,
+        first_bias: Tensor | None,
+        weight: Tensor,
+        bias: Tensor | None,
+        first_by: Convolving,
+        by: Convolving,
+        then: Then,
+        winograd: Kernels,
+    ) -> Tensor:
+        images = _by_pixel(images)
+        first = First(first_weight.detach(), first_bias, first_by)
+        few, turned = _few(images, first.weight, first_by)
+        kind, shape = _shape(_maps_between(images, first), weight, by, then)
+        shape.tiles_at_once = TILES_BACK
+        before = torch.zeros(shape.channels) if first_bias is None else first_bias.detach().contiguous()
+        out = _unwritten(images, shape, then)
+        winner = torch.empty(out.numel(), dtype=torch.uint8) if then.pool else None
+        shift = torch.zeros(shape.filters) if bias is None else bias.detach().contiguous()
+        places = _places(weight.detach().permute(2, 3, 1, 0), kind, winograd)
+        drop, tiles = _structure(then.drop), _scratch_two(few, shape, False, winograd)
+        winograd.call(
+            "convolve_two",
+            images,
+            images,
+            turned,
+            before,
+            places,
+            shift,
+            out,
+            winner,
+            then.flat,
+            tiles,
+            few,
+            shape,
+            drop,
+        )
+        ctx.save_for_backward(
+            images, turned, before, weight, out if then.relu and not then.pool else None, winner
+        )
+        ctx.few, ctx.shape, ctx.then, ctx.winograd, ctx.scale = few, shape, then, winograd, drop.scale
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, out_gradient: Tensor) -> tuple[Tensor | None, ...]:
+        images, turned, before, weight, out, winner = ctx.saved_tensors
+        shape, winograd = ctx.shape, ctx.winograd
+        _, for_first, for_first_bias, for_weight, for_bias = ctx.needs_input_grad[:5]
+        out_gradient = _by_pixel(out_gradient)
+        shape.parts = _parts(shape)
+        places = None
+        if for_first or for_first_bias:
+            places = _places(weight.detach().permute(2, 3, 0, 1), LARGE, winograd)
+        firsts = torch.empty(shape.parts, turned[..., 0].numel() + 1, shape.channels)
+        weights = torch.empty(shape.parts, PLACES, shape.channels, shape.filters) if for_weight else None
+        biases = torch.empty(shape.parts, shape.filters)
+        winograd.call(
+            "convolve_two_gradient",
+            images,
+            images,
+            turned,
+            before,
+            out_gradient,
+            out,
+            winner,
+            float(ctx.scale),
+            ctx.then.flat,
+            places,
+            firsts,
+            weights,
+            biases,
+            _scratch_two(ctx.few, shape, True, winograd),
+            ctx.few,
+            shape,
+        )
+        total = firsts.sum(0)
+        first_gradient = total[:-1].view(turned.shape).permute(3, 2, 0, 1)
+        return (
+            None,
+            first_gradient if for_first else None,
+            total[-1] if for_first_bias else None,
+            None if weights is None else _summed(weights, LARGE, winograd),
+            biases.sum(0) if for_bias else None,
+            None,
+            None,
+            None,
+            None,
+        )
+
+
+def _unwritten(images: Tensor, shape: Shape, then: Then) -> Tensor:
+    """Vectors or maps, pixel by pixel."""
+    shrink = 2 if then.pool else 1
+    rows, columns = shape.out_height // shrink, shape.out_width // shrink
+    if then.flat:
+        return images.new_empty(len(images), shape.filters * rows * columns)
+    return _like(images, shape.filters, rows, columns)
+
+
+def _scratch_two(few: _Few, shape: Shape, backward: bool, winograd: Kernels) -> Tensor:
+    floats = torch.empty(2, dtype=torch.int64)
+    winograd.call("scratch_two", torch.empty(0), floats, few, shape)
+    return torch.empty(int(floats[int(backward)]))
+
+
+def convolve_two(
+    images: Tensor,
+    first: First,
+    weight: Tensor,
+    bias: Tensor | None,
+    by: Convolving,
+    then: Then,
+    winograd: Kernels,
+) -> Tensor:
+    """What `then` makes of the convolution with weight (filters, C, 3, 3) of the relu of the first convolution of
+    images (N, C, H, W); two that `suits_two`. The maps between are made again backward."""
+    return _Two.apply(  # type: ignore[no-any-return]
+        images, first.weight, first.bias, weight, bias, first.by, by, then, winograd
+    )
