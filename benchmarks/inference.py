@@ -3,13 +3,14 @@
     python benchmarks/inference.py --peers FOLDER
 
 FOLDER is a virtual environment with the peers' tools; where there is none it is made first (about 1 GB: onnx,
-onnxscript, onnxruntime, openvino, keras, tensorflow-cpu). Without --peers only plain PyTorch is measured. What is
-measured, a process a run, all contestants in turn, so that a busy machine hurts all alike:
+onnxscript, onnxruntime, openvino, keras, tensorflow-cpu, pillow). Without --peers only plain PyTorch is measured.
+What is measured, a process a run, all contestants in turn, so that a busy machine hurts all alike:
 
     digits      10,000 images of 28×28, the lecture's network: from pixels in memory to loss and accuracy
     small       1,000 images of 32×32, resnet18_small
     photos      64 images of 224×224, resnet18
-    folder      2,000 JPEG files of 256×256 on disk to class names, resnet18_small; `decode` is the reading alone
+    folder      2,000 JPEG files of 256×256 on disk to class names, resnet18_small; `decode` is the reading alone;
+                ONNX Runtime and OpenVINO get batches that Pillow reads in as many threads as there are cores
 
 Weights and pixels are random: how long it takes does not depend on them. Start-up, compilation and one small warm-up
 are apart (`start`). Every contestant computes in float32 and must give our scores to 1e-3 (Keras has weights of its
@@ -31,14 +32,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("onnx", "onnxscript", "onnxruntime", "openvino", "keras", "tensorflow-cpu")
+PACKAGES = ("onnx", "onnxscript", "onnxruntime", "openvino", "keras", "tensorflow-cpu", "pillow")
 NETS = {"digits": "lecture", "small": "resnet18_small", "photos": "resnet18", "folder": "resnet18_small"}
 IMAGES = {"digits": 10_000, "small": 1_000, "photos": 64, "folder": 2_000}
 CONTESTANTS = {
     "digits": ("convscope", "torch", "onnxruntime", "openvino", "keras"),
     "small": ("convscope", "torch", "onnxruntime", "openvino"),
     "photos": ("convscope", "torch", "onnxruntime", "openvino"),
-    "folder": ("convscope", "torch", "decode"),
+    "folder": ("convscope", "torch", "decode", "onnxruntime", "openvino"),
 }
 IN_OUR_ENVIRONMENT = ("convscope", "torch", "decode")
 BATCH = {"digits": 128, "small": 128, "photos": 16, "folder": 64}  # of those who have no habit of their own
@@ -189,6 +190,10 @@ def onnxruntime(case: str, folder: Path) -> Run:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+    if case == "folder":
+        return lambda count: consume(
+            named(session.run(None, {"images": part})[0]) for part in read(folder, count)
+        )
     images, labels = floats(folder), np.load(folder / "labels.npy")
 
     def run(count: int | None) -> Any:
@@ -204,8 +209,16 @@ def openvino(case: str, folder: Path) -> Run:
     import numpy as np
     import openvino
 
+    def over_files(queue: Any, count: int | None) -> None:
+        queue.set_callback(lambda request, _: named(request.get_output_tensor().data))
+        for part in read(folder, count):
+            queue.start_async({"images": part}, None)
+        queue.wait_all()
+
     hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.Core().compile_model(str(folder / "model.onnx"), "CPU", hints)
+    if case == "folder":
+        return lambda count: over_files(openvino.AsyncInferQueue(compiled), count)
     images, labels = floats(folder), np.load(folder / "labels.npy")
     batch = max(1, BATCH[case] // 2)
 
@@ -245,6 +258,38 @@ def keras(case: str, folder: Path) -> Run:
     images = np.ascontiguousarray(floats(folder).transpose(0, 2, 3, 1))
     labels = np.eye(10, dtype=np.float32)[np.load(folder / "labels.npy")]
     return lambda count: consume(model.evaluate(images[:count], labels[:count], verbose=0))
+
+
+def read(folder: Path, count: int | None) -> Iterable[Any]:
+    """Batches (B, 3, 32, 32) of float32 in [0, 1]: the pictures of the folder, read by Pillow, in threads."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import numpy as np
+    from PIL import Image
+
+    def pixels(path: Path) -> Any:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("RGB").resize((32, 32), Image.Resampling.BILINEAR))
+
+    files = sorted((folder / "jpegs").iterdir())[:count]
+    batch = BATCH["folder"]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        pictures = list(pool.map(pixels, files[:batch]))
+        for at in range(batch, len(files) + batch, batch):
+            next_ones = [
+                pool.submit(pixels, path) for path in files[at : at + batch]
+            ]  # while the network runs
+            yield np.stack(pictures).transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
+            pictures = [one.result() for one in next_ones]
+
+
+def named(scores: Any) -> Any:
+    """The likeliest three classes and their probabilities, as a prediction has them."""
+    import numpy as np
+
+    shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+    best = (-scores).argsort(axis=1)[:, :3]
+    return best, np.take_along_axis(shares / shares.sum(axis=1, keepdims=True), best, axis=1)
 
 
 def floats(folder: Path) -> Any:

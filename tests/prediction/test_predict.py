@@ -126,6 +126,11 @@ def test_few_files_are_under_way_at_a_time(digit_model: Model, scans: Path) -> N
     assert len(asked) <= 40 + 4 * (PARTS_AHEAD + 1)
 
 
+def test_the_first_files_are_taken_a_few_at_a_time() -> None:
+    files = iter([Path(str(k)) for k in range(400)])
+    assert [len(part) for part in _parts(files, 64)] == [16] * 16 + [64, 64, 16]
+
+
 class _Inline:
     """A pool that works at once."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 Answer = tuple[tuple[tuple[str, float], ...], bool]
 """The likeliest classes with their probabilities, and whether the picture shows none of them."""
 
-FILES_AT_ONCE = 16
-PARTS_AHEAD = 32  # for the reading to go on while whoever asked does something else
+FILES_AT_FIRST = 16  # so that answers come soon, and a few files are shared among the threads
+FIRST_PARTS = 16
+FILES_AT_ONCE = 64  # so many give a small network's weights enough to do each time they are read
+PARTS_AHEAD = 16  # for the reading to go on while whoever asked does something else
 
 
 @dataclass(frozen=True)
@@ -175,8 +177,12 @@ def _judged(read: _Reader, classify: _Classifier, may_be_inverted: bool, files: 
 
 
 def _parts(files: Iterator[File], size: int) -> Iterator[list[File]]:
-    """The files, `size` at a time."""
-    while part := list(islice(files, size)):
+    """The files, `size` at a time, at first fewer."""
+    first = repeat(min(FILES_AT_FIRST, size), FIRST_PARTS)
+    for count in chain(first, repeat(size)):
+        part = list(islice(files, count))
+        if not part:
+            return
         yield part
 
 
