@@ -62,7 +62,7 @@ def by_both(decoder: JpegDecoder, content: bytes) -> tuple[Bytes | None, Bytes]:
         {"size": (1, 1)},
         {"size": (17, 200)},
     ],
-    ids=str,
+    ids=" ".join,
 )
 def test_usual_jpegs_have_pillows_pixels(options: dict[str, object]) -> None:
     decoder = JpegDecoder()
@@ -75,7 +75,7 @@ def test_usual_jpegs_have_pillows_pixels(options: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     "options",
     [{"mode": "L"}, {"mode": "CMYK"}, {"progressive": True}, {"exif": turned(6)}, {"exif": turned(2)}],
-    ids=str,
+    ids=" ".join,
 )
 def test_what_is_not_usual_is_left_to_pillow(options: dict[str, object]) -> None:
     decoder = JpegDecoder()
