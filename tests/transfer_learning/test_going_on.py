@@ -13,6 +13,7 @@ import pytest
 
 from convscope.data import ImageData
 from convscope.errors import DivergedError, Interrupted, OutOfMemoryError, RunError
+from convscope.training import SGD
 from convscope.training.events import Event
 from convscope.training.folder import RunFolder
 from convscope.training.memory import too_little
@@ -89,7 +90,7 @@ def test_it_ends_early_where_held_out_pictures_get_no_better(
     run_transfer: Transfer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopping = finetune.EarlyStopping(patience=2, metric="accuracy")
-    still = replace(finetune.FINETUNE, optimizer=finetune.SGD(rate=1e-9), epochs=9, early_stopping=stopping)
+    still = replace(finetune.FINETUNE, optimizer=SGD(rate=1e-9), epochs=9, early_stopping=stopping)
     monkeypatch.setattr(finetune, "FINETUNE", still)
     run = run_transfer(mode="finetune")
     assert run.history[-1]["reason"] == "early stopping"
@@ -99,7 +100,7 @@ def test_it_ends_early_where_held_out_pictures_get_no_better(
 def test_what_training_says_names_the_options_of_transfer(
     run_transfer: Transfer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    wild = replace(finetune.SCRATCH, optimizer=finetune.SGD(rate=1e30))
+    wild = replace(finetune.SCRATCH, optimizer=SGD(rate=1e30))
     monkeypatch.setattr(finetune, "SCRATCH", wild)
     with pytest.raises(DivergedError, match="Try another --seed, or --mode extract.$") as refused:
         run_transfer(mode="scratch", out=tmp_path / "wild")
