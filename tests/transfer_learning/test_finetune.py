@@ -98,7 +98,7 @@ def test_few_pictures_are_gone_through_more_often() -> None:
         assert (
             finetune.fitting(recipe, 100, epochs=4).epochs == 10
         )  # what was asked for is in the recipe already
-        assert finetune.fitting(replace(recipe, thawing=None), 100).epochs == 57
+        assert finetune.fitting(replace(recipe, thawing=None), 100).epochs == 75
 
 
 def test_a_layer_that_does_not_exist(run_transfer: Transfer, tmp_path: Path) -> None:

@@ -100,8 +100,10 @@ def scratch_recipe(size_px: tuple[int, int], epochs: int | None = None) -> Recip
 
 
 def for_photos(size_px: tuple[int, int]) -> Augmentation:
-    """What may happen to a picture without changing what it shows: a photo is mirrored, zoomed, turned and recoloured, a
-    small picture mirrored and moved."""
+    """What may happen to a picture without changing what it shows.
+
+    A photo is mirrored, zoomed, turned and recoloured, a small picture mirrored and moved.
+    """
     if min(size_px) < PHOTO_PX:
         return Augmentation(flip="random", crop_px=round(SHIFT * min(size_px)))
     return Augmentation(flip="random", area=0.4, rotate_deg=10, colour=0.2)
