@@ -90,7 +90,9 @@ def test_it_ends_early_where_held_out_pictures_get_no_better(
     run_transfer: Transfer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopping = finetune.EarlyStopping(patience=2, metric="accuracy")
-    still = replace(finetune.FINETUNE, optimizer=SGD(rate=1e-9), epochs=9, early_stopping=stopping)
+    still = replace(
+        finetune.FINETUNE, optimizer=SGD(rate=1e-9), epochs=9, evaluations=9, early_stopping=stopping
+    )
     monkeypatch.setattr(finetune, "FINETUNE", still)
     run = run_transfer(mode="finetune")
     assert run.history[-1]["reason"] == "early stopping"
