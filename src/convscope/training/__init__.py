@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from convscope.training import events, recipes
 from convscope.training.augmentation import Augmentation
-from convscope.training.averaging import Averaging, Lookahead
+from convscope.training.averaging import Averaging, Lookahead, Midway
 from convscope.training.events import (
     EpochEnd,
     Event,
@@ -44,6 +44,7 @@ __all__ = [
     "Finished",
     "Listener",
     "Lookahead",
+    "Midway",
     "Muon",
     "Note",
     "OneCycle",

@@ -2,6 +2,7 @@
 
 Averaging   the moving average (EMA); training takes no notice of it
 Lookahead   slow weights, from which training goes on
+Midway      a place between the weights that training began with and those it has reached; training takes no notice
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from convscope.training.settings import AT_LEAST_ZERO, BELOW_ONE, Problem, Setting, number, whole
+from convscope.training.settings import AT_LEAST_ZERO, BELOW_ONE, UP_TO_ONE, Problem, Setting, number, whole
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,34 @@ class Lookahead(Setting):
         return 1.0 - self.decay * float((step / steps) ** self.power)
 
 
-class Average:
-    """The running average of named tensors. Whole-number buffers are copied, the rest is averaged."""
+@dataclass(frozen=True)
+class Midway(Setting):
+    """The model lies on the line from the weights that training began with to those it has reached, at `share` of it.
 
-    def __init__(self, setting: Averaging | Lookahead, tensors: Mapping[str, Tensor], steps: int = 1) -> None:
+    For fine-tuning: what the starting weights knew of pictures in general is kept, and half of what was learned anew.
+
+    Source: Wortsman et al., "Robust fine-tuning of zero-shot models", 2022, who recommend 0.5.
+    """
+
+    share: float = 0.5
+    every: ClassVar[int] = 1
+    kind: ClassVar[str] = "midway"
+    leads: ClassVar[bool] = False
+
+    def problems(self) -> list[Problem]:
+        return number("share", self.share, UP_TO_ONE)
+
+    def share_at(self, step: int, steps: int) -> float:
+        """What is kept is the start, so no weights are taken in."""
+        return 0.0
+
+
+class Average:
+    """The running average of named tensors, `tensors`. Whole-number buffers are copied, the rest is averaged."""
+
+    def __init__(
+        self, setting: Averaging | Lookahead | Midway, tensors: Mapping[str, Tensor], steps: int = 1
+    ) -> None:
         self.setting, self.steps = setting, steps
         self.tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
@@ -96,3 +121,20 @@ class Average:
             torch._foreach_copy_(fast, slow)
         for name in self.tensors.keys() - set(names):
             self.tensors[name].copy_(tensors[name])
+
+    @torch.no_grad()
+    def model(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The weights that become the model, where training has reached `tensors`.
+
+        >>> average = Average(Midway(0.25), {"w": torch.zeros(2)})
+        >>> average.model({"w": torch.tensor([4.0, 8.0])})["w"]
+        tensor([1., 2.])
+        """
+        if not isinstance(self.setting, Midway):
+            return self.tensors
+        return {
+            name: start.lerp(tensors[name], self.setting.share)
+            if start.is_floating_point()
+            else tensors[name]
+            for name, start in self.tensors.items()
+        }

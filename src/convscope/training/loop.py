@@ -312,7 +312,7 @@ class Loop:
         """The averaged weights, from their first update on."""
         if self.average is None or self.state.step < self.average.setting.every:
             return None
-        return self.average.tensors
+        return self.average.model(self.weights)
 
     # ---- saving and stopping ----------------------------------------------------------------------------------------
 

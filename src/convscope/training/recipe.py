@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from convscope.data.preprocessing import VIEWS, Views
 from convscope.errors import RecipeError
 from convscope.training.augmentation import Augmentation
-from convscope.training.averaging import Averaging, Lookahead
+from convscope.training.averaging import Averaging, Lookahead, Midway
 from convscope.training.initialisation import POLICIES
 from convscope.training.objective import LOSSES, Target, objective
 from convscope.training.optimizers import OPTIMIZERS, Optimizer
@@ -56,7 +56,7 @@ class Recipe(Setting):
         loss: one of `objective.LOSSES`.
         map_constant: the constant j of the loss "map"; nothing else uses it.
         label_smoothing: share of the target spread over all classes, in [0, 1).
-        averaging: the moving average of the weights that becomes the model, or None.
+        averaging: the average of the weights that becomes the model, or a place between their start and their end, or None.
         early_stopping: when to end early and keep the best weights, or None.
         scaling: "standard" (the data's mean and deviation) or "unscaled" (pixel / 255 and nothing else).
         validation: "hold_out" (the data's validation split, else a part of the training split) or "test".
@@ -87,7 +87,7 @@ class Recipe(Setting):
     loss: str = "cross_entropy"
     map_constant: float = 1.0
     label_smoothing: float = 0.0
-    averaging: Averaging | Lookahead | None = None
+    averaging: Averaging | Lookahead | Midway | None = None
     early_stopping: EarlyStopping | None = None
     scaling: str = "standard"
     validation: str = "hold_out"
@@ -230,7 +230,7 @@ class Recipe(Setting):
 _PARTS: dict[str, Mapping[str, type[Any]]] = {
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
-    "averaging": {Averaging.kind: Averaging, Lookahead.kind: Lookahead},
+    "averaging": {Averaging.kind: Averaging, Lookahead.kind: Lookahead, Midway.kind: Midway},
     "early_stopping": {EarlyStopping.kind: EarlyStopping},
     "augmentation": {Augmentation.kind: Augmentation},
     "whitening": {Whitening.kind: Whitening},

@@ -21,7 +21,7 @@ from convscope.data.image_data import ImageData
 from convscope.inference import expand
 from convscope.model_file import Model, load_model, parse_json, save_model, write_text
 from convscope.reference import Network
-from convscope.training import AdamW, EarlyStopping, OneCycle, Recipe, train
+from convscope.training import AdamW, EarlyStopping, Midway, OneCycle, Recipe, train
 from convscope.training.agreement import conflict
 from convscope.training.augmentation import Augmentation
 from convscope.training.configuration import Configuration
@@ -50,7 +50,7 @@ SHIFT = 0.1
 PHOTO_PX = 96
 """The least side of a picture that may lose its border and still show what it shows."""
 
-EPOCHS, LEAST_STEPS = 14, 300
+EPOCHS, LEAST_STEPS = 14, 250
 EVALUATIONS = 7
 SCRATCH_TIMES = 2
 """How many times as long training from random weights takes."""
@@ -63,6 +63,7 @@ FINETUNE = Recipe(
     epochs=EPOCHS,
     evaluations=EVALUATIONS,
     label_smoothing=0.1,
+    averaging=Midway(0.5),
     views="mirror",
     # Accuracy falls while the rate is at its peak and rises again with its end, which has to be seen.
     early_stopping=EarlyStopping(patience=EVALUATIONS - 2, metric="accuracy"),
@@ -233,7 +234,7 @@ def fitting(recipe: Recipe, images: int, epochs: int | None = None) -> Recipe:
 
     >>> few = fitting(FINETUNE, 100)
     >>> few.batch_size, few.epochs
-    (25, 75)
+    (25, 63)
     """
     batch = min(recipe.batch_size, max(2, images // 4), images)
     length = recipe.epochs or 1
