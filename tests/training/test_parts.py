@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from convscope.net import Net
-from convscope.training import Averaging, EarlyStopping, Lookahead
+from convscope.training import Averaging, EarlyStopping, Lookahead, Midway
 from convscope.training.averaging import Average
 from convscope.training.initialisation import initialise
 from convscope.training.objective import objective
@@ -63,6 +63,22 @@ def test_a_moving_average_leaves_the_weights_alone() -> None:
         weights["w"] += 1
         average.update(step, weights)
     assert weights["w"].item() == 3.0
+
+
+@given(share=st.floats(0.0, 1.0), n=st.integers(1, 5))
+def test_midway_lies_between_the_start_and_the_weights(share: float, n: int) -> None:
+    moves = torch.randn(n, 3, generator=torch.Generator().manual_seed(n))
+    weights = {"w": torch.ones(3), "n": torch.tensor(0)}
+    average = Average(Midway(share), weights, n)
+    for step in range(1, n + 1):
+        weights["w"] += moves[step - 1]
+        weights["n"] += 1
+        average.update(step, weights)
+    reached = 1 + moves.sum(0)
+    torch.testing.assert_close(weights["w"], reached)  # training takes no notice
+    found = average.model(weights)
+    torch.testing.assert_close(found["w"], 1 + share * (reached - 1), atol=1e-5, rtol=1e-4)
+    assert found["n"].item() == n
 
 
 TWO_WAYS = (

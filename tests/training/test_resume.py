@@ -28,6 +28,7 @@ from convscope.training import (
     Cosine,
     EarlyStopping,
     Lookahead,
+    Midway,
     Muon,
     OneCycle,
     RateFactors,
@@ -54,6 +55,7 @@ EXTRAS = [
     {},
     {"averaging": Averaging(decay=0.9, every=2)},
     {"averaging": Averaging(decay=0.8), "early_stopping": EarlyStopping(patience=1, metric="accuracy")},
+    {"averaging": Midway(0.3)},
 ]
 TRICKS = {
     "averaging": Lookahead(every=2),

@@ -23,6 +23,7 @@ from convscope.training import (
     Cosine,
     EarlyStopping,
     Lookahead,
+    Midway,
     Muon,
     OneCycle,
     RateFactors,
@@ -102,6 +103,7 @@ def test_what_a_recipe_refuses(changes: dict[str, object], text: str) -> None:
         (lambda: Muon(iterations=0, momentum=1.0), r"(?s)2 settings.*momentum 1.0.*iterations 0"),
         (lambda: Muon(other_rate=0, other_momentum=1), r"(?s)other_rate 0.*other_momentum 1"),
         (lambda: Lookahead(decay=1.0), "decay 1.0"),
+        (lambda: Midway(share=1.5), "share 1.5"),
         (lambda: Lookahead(every=0, power=-1), r"(?s)every 0.*power -1"),
         (lambda: StepDown(at=(0.7, 0.5)), "fractions that rise"),
         (lambda: StepDown(at=0.5), "a tuple of fractions"),
@@ -165,7 +167,13 @@ schedules = st.one_of(
         optimizer=optimizers,
         schedule=schedules,
         steps=st.integers(1, 9999),
-        averaging=st.none() | st.builds(Averaging, decay=shares) | st.builds(Lookahead, decay=shares),
+        averaging=st.none()
+        | st.builds(Averaging, decay=shares)
+        | st.builds(Lookahead, decay=shares)
+        | st.builds(Midway, share=shares),
+        | st.builds(Averaging, decay=shares)
+        | st.builds(Lookahead, decay=shares)
+        | st.builds(Midway, share=shares),
         early_stopping=st.none() | st.builds(EarlyStopping, patience=st.integers(1, 9)),
         augmentation=st.none() | augmentations,
         identity_filters=st.booleans(),

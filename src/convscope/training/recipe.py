@@ -56,7 +56,7 @@ class Recipe(Setting):
         loss: one of `objective.LOSSES`.
         map_constant: the constant j of the loss "map"; nothing else uses it.
         label_smoothing: share of the target spread over all classes, in [0, 1).
-        averaging: the average of the weights that becomes the model, or a place between their start and their end, or None.
+        averaging: which average of the weights becomes the model; None for the last weights themselves.
         early_stopping: when to end early and keep the best weights, or None.
         scaling: "standard" (the data's mean and deviation) or "unscaled" (pixel / 255 and nothing else).
         validation: "hold_out" (the data's validation split, else a part of the training split) or "test".
