@@ -171,9 +171,6 @@ schedules = st.one_of(
         | st.builds(Averaging, decay=shares)
         | st.builds(Lookahead, decay=shares)
         | st.builds(Midway, share=shares),
-        | st.builds(Averaging, decay=shares)
-        | st.builds(Lookahead, decay=shares)
-        | st.builds(Midway, share=shares),
         early_stopping=st.none() | st.builds(EarlyStopping, patience=st.integers(1, 9)),
         augmentation=st.none() | augmentations,
         identity_filters=st.booleans(),
