@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from convscope.data import ImageData, from_arrays, load_data
+from convscope.engine.scoring import scored_views
 from convscope.errors import ConvscopeError, Interrupted, RunError
 from convscope.evaluation import evaluate
 from convscope.prediction import Prediction, predict
@@ -60,7 +61,7 @@ def test_pictures_are_fitted_alike_in_learning_and_in_prediction(
     pixels = made(Image.open(path)).transpose(2, 0, 1)
     assert np.array_equal(model.preprocessing.pixels(Image.open(path)), pixels)
     with torch.no_grad():
-        scores = model.module(model.preprocessing.scale(torch.from_numpy(pixels.copy())[None]))
+        scores = scored_views(model.module, torch.from_numpy(pixels.copy())[None], model.preprocessing)
     (named,) = predict(run.folder, path)
     assert isinstance(named, Prediction)
     likeliest = max(probability for _, probability in named.top)
