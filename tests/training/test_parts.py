@@ -81,6 +81,12 @@ def test_midway_lies_between_the_start_and_the_weights(share: float, n: int) -> 
     assert found["n"].item() == n
 
 
+def test_the_start_stays_as_it_is_whatever_training_comes_to() -> None:
+    average = Average(Midway(0.5), {"w": torch.ones(2)})
+    average.update(1, {"w": torch.tensor([torch.inf, torch.nan])})
+    assert average.tensors["w"].tolist() == [1.0, 1.0]
+
+
 TWO_WAYS = (
     "conv(6, 3), relu, flatten, dense(classes)",
     'conv(6, 3, name="conv1"), relu, flatten, dense(classes)',

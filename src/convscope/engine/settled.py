@@ -28,16 +28,17 @@ class Settled:
     def __init__(self, network: Network, names: Sequence[str]) -> None:
         self.network, self.names = network, tuple(names)
         self._form: Folded | None = None
+        self._at_once = 1
 
     def __call__(self, images: Tensor, _: object) -> Tensor:
         """Their maps (N, C', H', W') for float images (N, C, H, W)."""
         # Not inference mode: what it makes may not be kept for the gradients of the layers behind.
         with torch.no_grad():
             if self._form is None:
-                self._form = Folded(self.network, names=self.names)
-            return torch.cat([self._form(few) for few in torch.split(images, self._at_once())])
+                self._form, self._at_once = Folded(self.network, names=self.names), self._images_at_once()
+            return torch.cat([self._form(few) for few in torch.split(images, self._at_once)])
 
-    def _at_once(self) -> int:
+    def _images_at_once(self) -> int:
         steps = self.network.net.infer(self.network.input_shape).steps
         largest = max(math.prod(step.output_shape) for step in steps)
         return max(1, CACHED_BYTES // (4 * largest))

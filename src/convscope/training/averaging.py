@@ -114,6 +114,8 @@ class Average:
         if step % self.setting.every:
             return
         share = self.setting.share_at(step, self.steps)
+        if share == 0:  # nothing is taken in, not even what zero times infinity would be
+            return
         names = [name for name, tensor in self.tensors.items() if tensor.is_floating_point()]
         slow, fast = [self.tensors[name] for name in names], [tensors[name].detach() for name in names]
         torch._foreach_lerp_(slow, fast, share)
