@@ -12,7 +12,7 @@ from convscope.data import ImageData, from_arrays, load_data
 from convscope.errors import Interrupted, RecipeError
 from convscope.training import recipes, train
 
-SPEED = ["mnist99", "mnist995", "cifar90", "cifar94"]
+SPEED = ["mnist9893", "mnist99", "mnist995", "cifar90", "cifar94"]
 
 
 def colours(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

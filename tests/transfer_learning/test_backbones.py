@@ -66,11 +66,30 @@ def test_where_the_middle_is(name: str, behind: str, maps: int) -> None:
     assert before.output_shape == (maps, 14, 14)
 
 
-@pytest.mark.parametrize("name", ["lecture", "cifar_resnet20", "chapter_cifar"])
-def test_small_nets_have_no_middle(name: str) -> None:
+@pytest.mark.parametrize("name", ["lecture", "chapter_cifar"])
+def test_a_small_net_with_a_dense_layer_behind_its_maps_is_seen_once(name: str) -> None:
     backbone = of(name)
-    assert backbone.middle is None
+    assert backbone.middle is backbone.last_maps is None
     assert backbone.with_classes(True) == backbone.with_classes(False)
+
+
+@pytest.mark.parametrize("side", [32, 20])
+def test_quarters_of_the_last_maps_come_first_where_there_is_no_middle(side: int) -> None:
+    backbone = of("cifar_resnet20")
+    assert backbone.middle is None
+    torch.manual_seed(0)
+    once = backbone.body(twice=False).build((3, side, side)).eval()
+    both = backbone.body(twice=True).build((3, side, side)).eval()
+    both.load_state_dict(once.state_dict())
+    images = torch.rand(2, 3, side, side)
+    maps = Net(*backbone.net.layers[: backbone.last_maps]).build((3, side, side)).eval()
+    maps.load_state_dict(once.state_dict())
+    with torch.no_grad():
+        seen, features, last = both(images), once(images), maps(images)
+    half = last.shape[2] // 2
+    corner = last[:, :, : last.shape[2] - half, : last.shape[3] - half].mean((2, 3))
+    torch.testing.assert_close(seen[:, 4 * 64 :], features)
+    torch.testing.assert_close(seen[:, : 4 * 64 : 4], corner)
 
 
 @pytest.mark.parametrize("name", ["vgg16", "googlenet_torchvision", "efficientnet-lite0", "alexnet"])

@@ -45,7 +45,7 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="How to optimise: fast (the default), lecture, lenet5; mnist99, cifar94 … for the clock."
+            help="How to optimise: fast (the default), lecture, lenet5; mnist9893, cifar94 … for the clock."
         ),
     ] = None,
     epochs: Epochs = None,

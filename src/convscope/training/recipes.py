@@ -3,6 +3,7 @@
     lecture   the notebook's training, exactly
     fast      the default: the lecture's accuracy as soon as we can
     lenet5    for LeNet-5 with its output of distances: the loss and the starting weights of 1998
+    mnist9893 for the clock: the lecture's accuracy with the lecture's own net
     mnist99, mnist995, cifar90, cifar94   for the clock: 0.99 and 0.995 on MNIST, 0.90 and 0.94 on CIFAR-10, each with
               the net it was made for
 
@@ -87,6 +88,19 @@ LENET5 = Recipe(
     hold_out=0.05,
 )
 
+# The fewest steps after which each of ten seeds was past 0.9893 on MNIST (docs/log.md). What makes them fewer than those
+# of `fast` are images moved by a pixel, a higher rate, and squares of gradients that are forgotten sooner.
+MNIST9893 = dataclasses.replace(
+    FAST,
+    name="mnist9893",
+    optimizer=Adam(rate=8e-3, beta1=0.9, beta2=0.95),
+    steps=500,
+    hold_out=0.0,
+    augmentation=Augmentation(crop_px=1),
+    net="lecture",
+    data="mnist",
+)
+
 # The fewest images after which a small net of ours is past 0.99 on MNIST, and past 0.995 (docs/log.md). Nothing is held
 # out: these run for the clock, and whoever chooses by them has the test split for it once.
 MNIST99 = Recipe(
@@ -145,4 +159,6 @@ CIFAR90 = dataclasses.replace(
     net="speed_cifar_narrow",
 )
 
-_RECIPES = {recipe.name: recipe for recipe in (FAST, LECTURE, LENET5, MNIST99, MNIST995, CIFAR90, CIFAR94)}
+_RECIPES = {
+    recipe.name: recipe for recipe in (FAST, LECTURE, LENET5, MNIST9893, MNIST99, MNIST995, CIFAR90, CIFAR94)
+}

@@ -9,7 +9,9 @@ z = f(x), the features; logistic regression on z is what the lecture calls the f
 
 Features can be seen twice: beside those at the end, the mean of each map half way, where the picture is 1/16 of its
 size. Early layers are more general than late ones, and textures and materials are told apart better there. In our
-words that is `branches([globalpool], [what follows])`, so the result is a net like any other.
+words that is `branches([globalpool], [what follows])`, so the result is a net like any other. Networks for small
+pictures do not shrink them that far; there it is the last maps that are seen again, a quarter at a time, since where
+something lies tells small pictures apart: `branches([adaptiveavgpool(2), flatten], [globalpool])`.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from convscope.data.image_data import ImageData
 from convscope.data.preprocessing import Preprocessing
 from convscope.errors import ModelFileError, did_you_mean
 from convscope.inference import expand
-from convscope.layers import aux, branches, classes, dense, flatten, globalpool, softmax
+from convscope.layers import adaptiveavgpool, aux, branches, classes, dense, flatten, globalpool, softmax
 from convscope.model_file import Model, load_model
 from convscope.net import Net
 from convscope.nets import weights
@@ -53,6 +55,8 @@ TWICE = "features"
 """The name of the branches in which features are seen twice."""
 SHRUNK = 16
 """The middle is where the picture has become this many times smaller."""
+QUARTERED = 2
+"""How many parts a side of the last maps has where they are seen a quarter at a time."""
 _USUAL_CHANNELS = (1, 3)
 
 Say = Callable[[str], None]
@@ -114,12 +118,28 @@ class Backbone:
         """Whether features behind this layer can be taken off: what follows ends in a vector of its own."""
         return any(not isinstance(layer, flatten) for layer in self.net.layers[place + 1 : self.head_place])
 
-    def body(self, twice: bool) -> Net:
-        """The net without its head and what stands behind it; with `twice`, the features of the middle beside it."""
+    @cached_property
+    def last_maps(self) -> int | None:
+        """How many layers stand before the last maps are pooled; None where the middle is seen, or nothing is pooled."""
         layers = self.net.layers[: self.head_place]
-        if not twice or self.middle is None:
-            return Net(*layers)
-        return Net(*layers[: self.middle], branches([globalpool], layers[self.middle :], name=TWICE))
+        place = next((k for k, layer in enumerate(layers) if isinstance(layer, globalpool)), None)
+        return place if self.middle is None else None
+
+    def body(self, twice: bool) -> Net:
+        """The net without its head and what stands behind it; with `twice`, what is seen beside its features first."""
+        layers = self.net.layers[: self.head_place]
+        if twice and self.middle is not None:
+            return Net(*layers[: self.middle], branches([globalpool], layers[self.middle :], name=TWICE))
+        if twice and self.last_maps is not None:
+            beside = [adaptiveavgpool(QUARTERED), flatten]
+            return Net(*layers[: self.last_maps], branches(beside, layers[self.last_maps :], name=TWICE))
+        return Net(*layers)
+
+    def seen(self, twice: bool) -> str:
+        """What the features are of, in words."""
+        if not twice:
+            return "end"
+        return "middle and end" if self.middle is not None else "quarters and end"
 
     def with_classes(self, twice: bool) -> Net:
         """The body and a head as wide as the data have classes; that number is bound by the data."""

@@ -29,7 +29,6 @@ from convscope.transfer_learning.features import Store, features_of
 from convscope.transfer_learning.head import Fitting, Head, balanced
 
 CLASS_WEIGHTS = ("equal", "balanced")
-SEEN_TWICE, SEEN_ONCE = "middle and end", "end"
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Judged:
 
 @dataclass(frozen=True, eq=False)
 class SplitFeatures:
-    """Features (N, D) and labels (N,) of each split by name, those of the middle in the first `middle` columns."""
+    """Features (N, D) and labels (N,) of each split by name; what is seen beside the end in the first `middle` columns."""
 
     values: dict[str, Tensor]
     labels: dict[str, Tensor]
@@ -84,7 +83,7 @@ def split_features(
     tell: Listener = lambda event: None,
     cache: Path | None = None,
 ) -> SplitFeatures:
-    """The features of every split, in the middle and at the end; what was computed before is taken from the cache.
+    """The features of every split, at the end and beside it; what was computed before is taken from the cache.
 
     Raises:
         ModelFileError: the backbone's weights do not fit the pictures' size.
@@ -146,12 +145,12 @@ def chosen_fitting(
     penalty: float | None = None,
     seed: int = 0,
 ) -> tuple[Fitting, bool]:
-    """The fitting on the features at the end, or on those and the middle's, whichever unseen images fit better.
+    """The fitting on the features at the end, or on those and the others', whichever unseen images fit better.
 
     Args:
         values: (N, middle + D), float32.
         labels: (N,), int64.
-        middle: how many of the features are of the middle.
+        middle: how many of the features are not of the end.
         num_classes: K.
         pool: where the fitting is done.
         class_weights: "equal", or "balanced" for every class to count the same.
@@ -221,17 +220,17 @@ def extract(
         head = fitted_to_all.result()
     scores = {name: head.scores(values[:, columns]) for name, values in made.values.items()}
     judged = {name: Judged.of(scores[name], made.labels[name]) for name in scores}
-    fitted = _fitted(head, twice, judged, labels, time.perf_counter() - began_at)
+    fitted = _fitted(head, backbone.seen(twice), judged, labels, time.perf_counter() - began_at)
     tell(fitted)
     model = backbone.assembled(data, head, twice, dict(card or {}))
     model.unknown = unknown
     return Extracted(model, head, twice, judged, made.made, fitted)
 
 
-def _fitted(head: Head, twice: bool, judged: dict[str, Judged], labels: Tensor, head_s: float) -> HeadFitted:
+def _fitted(head: Head, seen: str, judged: dict[str, Judged], labels: Tensor, head_s: float) -> HeadFitted:
     return HeadFitted(
         penalty=head.penalty,
-        features=SEEN_TWICE if twice else SEEN_ONCE,
+        features=seen,
         cross_validated_accuracy=head.accuracy_unseen(labels),
         validation_accuracy=judged["validation"].accuracy if "validation" in judged else None,
         test_accuracy=judged["test"].accuracy if "test" in judged else None,

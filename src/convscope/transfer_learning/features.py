@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from convscope.data.preprocessing import Preprocessing
 
-KIND, FORMAT_VERSION = "convscope features", 1
+KIND, FORMAT_VERSION = "convscope features", 2
 PART = 64
 """Pictures in a part: what an interruption can cost."""
 Moved = Callable[[int, int, float], None]
