@@ -23,7 +23,7 @@ from .conftest import gratings
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("FINETUNE", "SCRATCH"):
+    for name in ("FINETUNE", "FINETUNE_SMALL", "SCRATCH"):
         monkeypatch.setattr(finetune, name, replace(getattr(finetune, name), epochs=1, batch_size=8))
     monkeypatch.setattr(finetune, "LEAST_STEPS", 1)
 

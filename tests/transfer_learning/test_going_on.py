@@ -26,7 +26,7 @@ from .conftest import Transfer
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three epochs of small batches."""
-    for name in ("FINETUNE", "SCRATCH"):
+    for name in ("FINETUNE", "FINETUNE_SMALL", "SCRATCH"):
         recipe = replace(getattr(finetune, name), epochs=3, batch_size=8, early_stopping=None)
         monkeypatch.setattr(finetune, name, recipe)
     monkeypatch.setattr(finetune, "LEAST_STEPS", 1)
@@ -37,10 +37,17 @@ def stopped_after_an_epoch(event: Event) -> None:
         raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("mode", ["finetune", "scratch"])
+@pytest.mark.parametrize(("mode", "photo_px"), [("finetune", 96), ("finetune", 32), ("scratch", 96)])
 def test_a_stopped_run_goes_on_to_the_same_bits(
-    run_transfer: Transfer, few: ImageData, tmp_path: Path, mode: str
+    run_transfer: Transfer,
+    few: ImageData,
+    tmp_path: Path,
+    mode: str,
+    photo_px: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """As a small picture's run (32 px) and as a photo's, whose model lies half way."""
+    monkeypatch.setattr(finetune, "PHOTO_PX", photo_px)
     whole = run_transfer(mode=mode, out=tmp_path / "whole", class_weights="balanced")
     with pytest.raises(Interrupted, match=r"Stopped after step .*convscope transfer --resume --out"):
         run_transfer(mode=mode, listeners=[stopped_after_an_epoch], class_weights="balanced")
@@ -93,7 +100,7 @@ def test_it_ends_early_where_held_out_pictures_get_no_better(
     still = replace(
         finetune.FINETUNE, optimizer=SGD(rate=1e-9), epochs=9, evaluations=9, early_stopping=stopping
     )
-    monkeypatch.setattr(finetune, "FINETUNE", still)
+    monkeypatch.setattr(finetune, "FINETUNE_SMALL", still)
     run = run_transfer(mode="finetune")
     assert run.history[-1]["reason"] == "early stopping"
     assert run.result["epochs"] == 3  # the first, and two that were no better

@@ -88,8 +88,8 @@ LENET5 = Recipe(
     hold_out=0.05,
 )
 
-# The fewest steps after which each of ten seeds was past 0.9893 on MNIST (docs/log.md). What makes them fewer than those
-# of `fast` are images moved by a pixel, a higher rate, and squares of gradients that are forgotten sooner.
+# So few steps that each of ten seeds is still past 0.9893 on MNIST (docs/log.md). Fewer than in `fast`, as images are
+# moved by a pixel, the rate is higher, and squares of gradients are forgotten sooner.
 MNIST9893 = dataclasses.replace(
     FAST,
     name="mnist9893",

@@ -10,8 +10,8 @@ z = f(x), the features; logistic regression on z is what the lecture calls the f
 Features can be seen twice: beside those at the end, the mean of each map half way, where the picture is 1/16 of its
 size. Early layers are more general than late ones, and textures and materials are told apart better there. In our
 words that is `branches([globalpool], [what follows])`, so the result is a net like any other. Networks for small
-pictures do not shrink them that far; there it is the last maps that are seen again, a quarter at a time, since where
-something lies tells small pictures apart: `branches([adaptiveavgpool(2), flatten], [globalpool])`.
+pictures do not shrink them that far; there it is the last maps that are seen again, a part at a time, since where
+something lies tells small pictures apart: `branches([adaptiveavgpool(4), flatten], [globalpool])`.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ TWICE = "features"
 """The name of the branches in which features are seen twice."""
 SHRUNK = 16
 """The middle is where the picture has become this many times smaller."""
-QUARTERED = 2
-"""How many parts a side of the last maps has where they are seen a quarter at a time."""
+PARTED = 4
+"""How many parts a side of the last maps has where they are seen a part at a time."""
 _USUAL_CHANNELS = (1, 3)
 
 Say = Callable[[str], None]
@@ -120,7 +120,7 @@ class Backbone:
 
     @cached_property
     def last_maps(self) -> int | None:
-        """How many layers stand before the last maps are pooled; None where the middle is seen, or nothing is pooled."""
+        """How many layers stand before the last maps are pooled; None where they are not, or the middle is seen."""
         layers = self.net.layers[: self.head_place]
         place = next((k for k, layer in enumerate(layers) if isinstance(layer, globalpool)), None)
         return place if self.middle is None else None
@@ -131,7 +131,7 @@ class Backbone:
         if twice and self.middle is not None:
             return Net(*layers[: self.middle], branches([globalpool], layers[self.middle :], name=TWICE))
         if twice and self.last_maps is not None:
-            beside = [adaptiveavgpool(QUARTERED), flatten]
+            beside = [adaptiveavgpool(PARTED), flatten]
             return Net(*layers[: self.last_maps], branches(beside, layers[self.last_maps :], name=TWICE))
         return Net(*layers)
 
@@ -139,7 +139,7 @@ class Backbone:
         """What the features are of, in words."""
         if not twice:
             return "end"
-        return "middle and end" if self.middle is not None else "quarters and end"
+        return "middle and end" if self.middle is not None else "parts and end"
 
     def with_classes(self, twice: bool) -> Net:
         """The body and a head as wide as the data have classes; that number is bound by the data."""

@@ -55,7 +55,7 @@ class Judged:
 
 @dataclass(frozen=True, eq=False)
 class SplitFeatures:
-    """Features (N, D) and labels (N,) of each split by name; what is seen beside the end in the first `middle` columns."""
+    """Features (N, D) and labels (N,) of each split by name; the first `middle` columns are not those of the end."""
 
     values: dict[str, Tensor]
     labels: dict[str, Tensor]

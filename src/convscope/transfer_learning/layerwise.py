@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from convscope.training.augmentation import Augmentation
 from convscope.training.events import Listener
 from convscope.training.telling import Teller
 from convscope.training.thawing import Thaw, Thawing, layers_from_top
-from convscope.transfer_learning.finetune import FINETUNE, finetune_recipe
+from convscope.transfer_learning.finetune import finetune_recipe
 from convscope.transfer_learning.material import Data
 from convscope.transfer_learning.plot import Line, Point, line_plot
 from convscope.transfer_learning.study import Study, interval
@@ -217,8 +217,7 @@ def _accuracies(study: Study, untils: Sequence[str | None], count: int, draws: i
 
 def _recipe(study: Study, until: str | None) -> Recipe:
     """Fine-tuning with the layers up to one frozen."""
-    recipe = finetune_recipe(study.data.preprocessing.size_px, until, study.wish.epochs)
-    return replace(recipe, thawing=replace(FINETUNE.thawing or Thawing(), freeze_until=until))
+    return finetune_recipe(study.data.preprocessing.size_px, until, study.wish.epochs)
 
 
 def _ends_first(number: int) -> list[int]:
