@@ -124,12 +124,14 @@ def test_the_other_ratios(compare: Any) -> None:
     assert [ratio.value for ratio in limit.ratios(found_of(compare, limit, rates))] == [0.75, 0.75]
     to_accuracy = compare.to_accuracy(Path("digits.npz"), ())
     names = [each.name for each in to_accuracy.contestants]
-    seconds = dict(zip(names, (20.0, 10.0, 16.0, 8.0, 200.0), strict=True))
+    seconds = dict(zip(names, (20.0, 10.0, 16.0, 8.0, 5.0, 4.0, 200.0), strict=True))
     assert [ratio.value for ratio in to_accuracy.ratios(found_of(compare, to_accuracy, seconds))] == [
         10.0,
         20.0,
         12.5,
         25.0,
+        40.0,
+        50.0,
     ]
 
 
@@ -137,13 +139,16 @@ def test_fewer_seconds_are_better(compare: Any) -> None:
     chosen = compare.to_accuracy(Path("digits.npz"), ())
     names = [each.name for each in chosen.contestants]
     text = compare.table(
-        chosen, found_of(compare, chosen, dict(zip(names, (20.0, 10.0, 16.0, 8.0, 200.0), strict=True)))
+        chosen,
+        found_of(compare, chosen, dict(zip(names, (20.0, 10.0, 16.0, 8.0, 5.0, 4.0, 200.0), strict=True))),
     )
     assert [line.split()[-1] for line in text.splitlines()[1:]] == [
         "10.00",
         "20.00",
         "12.50",
         "25.00",
+        "40.00",
+        "50.00",
         "1.00",
     ]
 
