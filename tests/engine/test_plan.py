@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 
@@ -63,3 +64,29 @@ def test_the_user_may_wish_for_fewer_threads(wished, cores, monkeypatch):
     there = available_cores()
     monkeypatch.setenv("OMP_NUM_THREADS", wished)
     assert available_cores() == (cores or there)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is asked to keep memory")
+def test_large_maps_are_kept_for_the_next_step_and_given_back_after_a_training():
+    code = """
+import resource, torch
+from convscope.engine.plan import give_back_memory, make_plan
+
+def faults_of_a_step():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(2**25)  # 128 MB: more than glibc keeps by itself
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+def resident_mb():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+
+make_plan("cpu", threads=1).apply()
+first, *_, later = [faults_of_a_step() for _ in range(8)]
+kept = resident_mb()
+give_back_memory()
+print(first, later, kept - resident_mb())
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    first, later, given_back_mb = map(float, said.split())
+    assert later < first / 20
+    assert given_back_mb > 100

@@ -20,7 +20,7 @@ needs_kernel = pytest.mark.skipif(winograd.kernel() is None, reason="no C++ comp
 @settings(max_examples=60, deadline=None)
 @given(
     count=st.integers(1, 5),
-    maps=st.sampled_from([16, 32, 48, 80]),
+    maps=st.sampled_from([16, 24, 32, 48, 80]),
     filters=st.sampled_from([16, 32, 64, 144]),
     size=st.tuples(st.integers(3, 20), st.integers(3, 20)),
     padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),

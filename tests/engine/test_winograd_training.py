@@ -61,7 +61,7 @@ def error(found: Tensor, exact: Tensor) -> float:
 @settings(max_examples=60, deadline=None)
 @given(
     count=st.integers(1, 9),
-    channels=st.sampled_from([16, 32, 48, 80]),
+    channels=st.sampled_from([16, 24, 32, 40, 48, 80]),
     filters=st.sampled_from([16, 32, 64, 144]),
     size=st.tuples(st.integers(3, 21), st.integers(3, 21)),
     padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
@@ -96,7 +96,7 @@ def test_its_float32_error_is_a_few_times_that_of_the_plain_sum(size, channels, 
 @settings(max_examples=20, deadline=None)
 @given(
     count=st.integers(1, 60),
-    channels=st.sampled_from([16, 48]),
+    channels=st.sampled_from([16, 24, 48]),
     filters=st.sampled_from([16, 80]),
     relu=st.booleans(),
 )
@@ -218,6 +218,13 @@ def test_what_is_not_a_number_stays_so_through_the_relu(dtype):
 def test_a_plain_three_by_three_suits(dtype, size, padding):
     maps = torch.zeros(2, 32, size, size, dtype=dtype)
     assert suits(maps, torch.zeros(64, 32, 3, 3), by((padding, padding)))
+
+
+def test_channels_that_are_no_whole_grains_suit_where_zeros_cost_little():
+    maps = torch.zeros(2, 24, 31, 31)
+    assert suits(maps, torch.zeros(64, 24, 3, 3), by((1, 1)))
+    assert scoring.suits(torch.nn.Conv2d(24, 64, 3))
+    assert not scoring.suits(torch.nn.Conv2d(17, 64, 3))
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ EVALUATION_BATCH_CPU = 128  # stays in the caches; with 500 the lecture's networ
 PRECISIONS = ("auto", "float32", "bfloat16")
 YOUNGER = {"trials", "convolution", "deterministic"}
 """Fields that plans written before there were these have not."""
-_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 """glibc's numbers for `mallopt`."""
 
 
@@ -129,16 +129,26 @@ def _found(chosen: str, asked: str, threads: int) -> str:
     return cores + (", as no GPU was found" if asked == "auto" else ", as asked")
 
 
+def give_back_memory() -> None:
+    """Let glibc hand the pages that are kept for the next step to the system: when a training is over."""
+    if _has_glibc():
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def _keep_freed_memory() -> None:
     """Ask glibc to keep what is freed: else every step gives its maps back to the system and fetches them again.
 
-    The fetching is work for the system (a page at a time), up to a fifth of a step. Elsewhere nothing happens.
+    The fetching is work for the system (a page at a time), a fifth of a step and more. What is larger than 32 MB, as
+    maps of large batches are, glibc would fetch anew each time unless it may not at all. Elsewhere nothing happens.
     """
-    if platform.libc_ver()[0] != "glibc":
-        return
-    libc = ctypes.CDLL(None)
-    libc.mallopt(_MMAP_THRESHOLD, 2**25)  # the most it takes
-    libc.mallopt(_TRIM_THRESHOLD, 2**30)
+    if _has_glibc():
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_MMAP_MAX, 0)
+        libc.mallopt(_TRIM_THRESHOLD, -1)  # never
+
+
+def _has_glibc() -> bool:
+    return platform.libc_ver()[0] == "glibc"
 
 
 def available_cores() -> int:

@@ -17,7 +17,16 @@ from torch import Tensor, nn
 
 from convscope.engine.kernels import library
 from convscope.engine.kernels.operations import Kernels, no_dropout
-from convscope.engine.kernels.winograd_operations import GRAIN, MOST_WEIGHTS, TILES, Shape, scratch
+from convscope.engine.kernels.winograd_operations import (
+    GRAIN,
+    MOST_WEIGHTS,
+    TILES,
+    Shape,
+    fills_grains,
+    in_whole_grains,
+    missing,
+    scratch,
+)
 
 POINTS = (0.625, 1.5)  # winograd.cpp has the same
 
@@ -58,7 +67,7 @@ class Winograd(nn.Module):
         return self._by_tiles(images, rows, columns) if fills_tiles(rows, columns) else self._plain(images)
 
     def _by_tiles(self, images: Tensor, rows: int, columns: int) -> Tensor:
-        images = images.contiguous(memory_format=torch.channels_last)
+        images = in_whole_grains(images).contiguous(memory_format=torch.channels_last)
         count, channels, height, width = images.shape
         shrink, filters = 2 if self.pool else 1, self.conv.out_channels
         out = images.new_empty((count, rows // shrink, columns // shrink, filters))
@@ -76,7 +85,7 @@ class Winograd(nn.Module):
         """The weights in the method's form, made when they are first needed, once for all threads that score."""
         with self._making:
             if self._weight is None:
-                self._weight = packed(transformed(self.conv.weight.detach()), _kernels())
+                self._weight = packed(transformed(in_whole_grains(self.conv.weight.detach())), _kernels())
             return self._weight
 
     def _plain(self, images: Tensor) -> Tensor:
@@ -114,13 +123,15 @@ def joined(modules: list[nn.Module]) -> list[nn.Module]:
 
 def suits(conv: nn.Conv2d) -> bool:
     """Whether the kernel can take this convolution, and gains by it."""
+    whole = conv.in_channels + missing(conv.in_channels)
     return (
         type(conv) is nn.Conv2d
         and (conv.kernel_size, conv.stride, conv.dilation, conv.groups) == ((3, 3), (1, 1), (1, 1), 1)
         and not isinstance(conv.padding, str)
         and conv.weight.dtype == torch.float32
-        and conv.in_channels % GRAIN == conv.out_channels % GRAIN == 0
-        and conv.in_channels * conv.out_channels <= MOST_WEIGHTS
+        and conv.out_channels % GRAIN == 0
+        and fills_grains(conv.in_channels)
+        and whole * conv.out_channels <= MOST_WEIGHTS
     )
 
 

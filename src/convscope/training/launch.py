@@ -8,6 +8,7 @@ from pathlib import Path
 from convscope.data import sets
 from convscope.data.image_data import ImageData
 from convscope.data.watching import Watch
+from convscope.engine.plan import give_back_memory
 from convscope.training import pretrained
 from convscope.training.asked import Data
 from convscope.training.checkpoint import Checkpoint
@@ -108,7 +109,10 @@ def _started(
 
 def run_to_the_end(loop: Loop, teller: Teller, watch: Watch | None) -> Run:
     """Train, and say whether the data changed meanwhile."""
-    result = loop.run()
+    try:
+        result = loop.run()
+    finally:
+        give_back_memory()
     changes = watch.changes() if watch else None
     if changes:
         teller.note(

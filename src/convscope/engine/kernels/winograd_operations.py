@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.nn.functional import pad
 
 from convscope.engine.kernels.operations import (
     Convolving,
@@ -78,6 +79,7 @@ def places_of(kind: str) -> int:
 def suits(maps: Tensor, weight: Tensor, by: Convolving) -> bool:
     """Whether the method can take this convolution of maps (N, C, H, W), and gains by it (measured)."""
     filters, channels = weight.shape[:2]
+    whole = channels + missing(channels)
     least = LEAST_WEIGHTS_HALF if maps.dtype == torch.bfloat16 else 0
     return (
         Kernels.take(maps)
@@ -85,10 +87,31 @@ def suits(maps: Tensor, weight: Tensor, by: Convolving) -> bool:
         and weight.shape[2:] == (3, 3)
         and (by.stride, by.dilation, by.groups) == ((1, 1), (1, 1), 1)
         and max(by.padding) <= MOST_PADDING
-        and (_gain(*by.out(maps, weight)) >= LEAST_GAIN or is_small(maps, by))
-        and channels % GRAIN == filters % GRAIN == 0
-        and least <= channels * filters <= MOST_WEIGHTS
+        and (_gain(*by.out(maps, weight)) * channels / whole >= LEAST_GAIN or is_small(maps, by))
+        and filters % GRAIN == 0
+        and fills_grains(channels)
+        and least <= whole * filters <= MOST_WEIGHTS
     )
+
+
+def missing(channels: int) -> int:
+    """How many channels of zeros make whole grains of so many.
+
+    >>> missing(24), missing(32)
+    (8, 0)
+    """
+    return -channels % GRAIN
+
+
+def fills_grains(channels: int) -> bool:
+    """Whether so many channels fill three quarters of the grains that hold them: less is a waste of products."""
+    return 4 * channels >= 3 * (channels + missing(channels))
+
+
+def in_whole_grains(tensor: Tensor) -> Tensor:
+    """Maps (N, C, H, W) or weights (filters, C, rows, columns) with zeros for the channels that are missing."""
+    lacking = missing(tensor.shape[1])
+    return pad(tensor, (0, 0, 0, 0, 0, lacking)) if lacking else tensor
 
 
 def _gain(rows: int, columns: int) -> float:
@@ -208,6 +231,7 @@ def convolve(
 ) -> Tensor:
     """What `then` makes of the convolution of maps (N, C, H, W) with float32 weight (filters, C, 3, 3); one that
     `suits`."""
+    maps, weight = in_whole_grains(maps), in_whole_grains(weight)
     return _Winograd.apply(maps, weight, bias, by, then, winograd)  # type: ignore[no-any-return]
 
 
@@ -235,6 +259,7 @@ def suits_two(images: Tensor, first: First, weight: Tensor, by: Convolving) -> b
         is_few(images, first.weight, first.by)
         and images.dtype == first.weight.dtype == torch.float32
         and maps.shape[1] == weight.shape[1]
+        and not missing(weight.shape[1])
         and maps[0].numel() * 4 <= MOST_FIRST_BYTES
         and suits(maps, weight, by)
         and not is_small(maps, by)
