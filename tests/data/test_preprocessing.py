@@ -29,7 +29,7 @@ def preprocessings(draw: st.DrawFn) -> Preprocessing:
         antialias=draw(st.booleans()),
         mean=tuple(draw(st.lists(numbers, min_size=channels, max_size=channels))),
         std=tuple(draw(st.lists(positive, min_size=channels, max_size=channels))),
-        views=draw(st.sampled_from(["one", "mirror", "mirror_shift"])),
+        views=draw(st.sampled_from(["one", "mirror", "shift", "mirror_shift"])),
     )
 
 
@@ -218,6 +218,15 @@ def test_views_are_the_picture_mirrored_and_moved() -> None:
         assert torch.equal(found, wanted.flip(3))
 
 
+def test_shifts_alone_are_the_views_that_are_not_mirrored() -> None:
+    images = torch.randint(0, 256, (2, 1, 4, 5), dtype=torch.uint8)
+    with_mirrors = list(Preprocessing((4, 5), 1, views="mirror_shift").seen(images))
+    alone = list(Preprocessing((4, 5), 1, views="shift").seen(images))
+    assert [share for share, _ in alone] == [0.5, 0.25, 0.25]
+    for (_, found), (_, wanted) in zip(alone, with_mirrors[::2], strict=True):
+        assert torch.equal(found, wanted)
+
+
 def test_a_picture_of_one_pixel_has_views_too() -> None:
     images = torch.full((1, 1, 1, 1), 9, dtype=torch.uint8)
     assert {view.item() for _, view in Preprocessing((1, 1), 1, views="mirror_shift").seen(images)} == {9}
@@ -225,6 +234,6 @@ def test_a_picture_of_one_pixel_has_views_too() -> None:
 
 def test_unknown_views_get_a_suggestion() -> None:
     with pytest.raises(
-        DataError, match=r"views 'miror'. Expected one, mirror, mirror_shift. Did you mean 'mirror'"
+        DataError, match=r"views 'miror'. Expected one, mirror, shift, mirror_shift. Did you mean 'mirror'"
     ):
         Preprocessing((2, 2), 1, views="miror")

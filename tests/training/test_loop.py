@@ -54,7 +54,7 @@ def test_the_test_accuracy_is_what_measuring_the_saved_model_gives(run_train: An
     assert model.card["test_accuracy"] == run.result["test_accuracy"]
 
 
-@pytest.mark.parametrize("views", ["mirror", "mirror_shift"])
+@pytest.mark.parametrize("views", ["mirror", "shift", "mirror_shift"])
 def test_a_recipe_s_views_are_averaged_wherever_the_model_judges(
     run_train: Any, data: ImageData, tmp_path: Path, fast_recipe: Recipe, views: str
 ) -> None:

@@ -80,7 +80,7 @@ def test_every_problem_is_named_at_once() -> None:
         ({"scaling": "none"}, "scaling 'none'"),
         ({"hold_out": 1.5}, "hold_out 1.5"),
         ({"evaluations": 0}, "evaluations 0"),
-        ({"views": "two"}, "views 'two'. Expected one of one, mirror, mirror_shift"),
+        ({"views": "two"}, "views 'two'. Expected one of one, mirror, shift, mirror_shift"),
         ({"head_gain": 0}, "head_gain 0. Expected a finite number above 0"),
         ({"validation": "test", "early_stopping": EarlyStopping()}, "would select on the test split"),
     ],
@@ -177,7 +177,7 @@ schedules = st.one_of(
         whitening=st.none() | st.builds(Whitening, eps=rates),
         head_gain=rates,
         rate_factors=st.none() | st.builds(RateFactors, norms=rates, head=rates),
-        views=st.sampled_from(["one", "mirror", "mirror_shift"]),
+        views=st.sampled_from(["one", "mirror", "shift", "mirror_shift"]),
         net=st.none() | st.just("speed_cifar"),
         data=st.none() | st.just("cifar10"),
     )

@@ -6,7 +6,7 @@ import os
 import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,9 +151,9 @@ def _without(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
         augmentation = recipe.augmentation
         if augmentation.flip == "alternating":
             yield "alternating flip (random)", _with(recipe, replace(augmentation, flip="random"))
-        yield "flip", _with(recipe, replace(augmentation, flip=None))
-        yield "crop", _with(recipe, replace(augmentation, crop_px=0))
-        yield "cutout", _with(recipe, replace(augmentation, cutout_px=0))
+        for change in fields(augmentation):
+            name = change.name.removesuffix("_px").removesuffix("_deg")
+            yield name, _with(recipe, replace(augmentation, **{change.name: change.default}))
     yield "whitening", replace(recipe, whitening=None)
     yield "identity filters", replace(recipe, identity_filters=False)
     yield "label smoothing", replace(recipe, label_smoothing=0.0)
