@@ -38,7 +38,10 @@ def test_the_tricks_of_the_longest_recipe() -> None:
 
 def test_tricks_of_other_parts() -> None:
     recipe = replace(
-        TINY, optimizer=Muon(), augmentation=Augmentation("random", cutout_px=2, rotate_deg=5, mixup=0.2), averaging=Lookahead()
+        TINY,
+        optimizer=Muon(),
+        augmentation=Augmentation("random", cutout_px=2, rotate_deg=5, mixup=0.2),
+        averaging=Lookahead(),
     )
     found = tricks(recipe)
     assert list(found)[:4] == ["flip", "cutout", "rotate", "mixup"]

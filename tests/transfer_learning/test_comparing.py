@@ -81,6 +81,35 @@ def test_layers(few: ImageData, given: dict[str, Any]) -> None:
     assert "frozen up to" in found.render()
 
 
+def test_a_training_that_would_not_end_within_the_budget_is_not_begun(
+    few: ImageData, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convscope.training.launch.estimated_s", lambda *_: 1e6)
+    by_layer = layers(few, per_class=(5,), draws=1, **given)
+    assert [each.accuracy is None for each in by_layer.layers] == [True, True, True, False]
+    by_way = compare(few, per_class=(2,), draws=1, overwrite=True, **given)
+    assert {cell.way: len(cell.accuracies) for cell in by_way.cells} == {
+        "extract": 1,
+        "finetune": 0,
+        "scratch": 0,
+    }
+
+
+@pytest.mark.slow
+def test_every_epoch_of_a_study_is_told(few: ImageData, given: dict[str, Any]) -> None:
+    told: list[str] = []
+    compare(
+        few,
+        per_class=(2,),
+        draws=1,
+        ways=("scratch",),
+        epochs=2,
+        listeners=[lambda event: told.append(getattr(event, "text", ""))],
+        **given,
+    )
+    assert "scratch with 2 a class, draw 1: epoch 2" in told
+
+
 # In words ---------------------------------------------------------------------------------------------
 
 

@@ -153,7 +153,8 @@ def _without(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
             yield "alternating flip (random)", _with(recipe, replace(augmentation, flip="random"))
         for change in fields(augmentation):
             name = change.name.removesuffix("_px").removesuffix("_deg")
-            yield name, _with(recipe, replace(augmentation, **{change.name: change.default}))
+            without: dict[str, Any] = {change.name: change.default}
+            yield name, _with(recipe, replace(augmentation, **without))
     yield "whitening", replace(recipe, whitening=None)
     yield "identity filters", replace(recipe, identity_filters=False)
     yield "label smoothing", replace(recipe, label_smoothing=0.0)

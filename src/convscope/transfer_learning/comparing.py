@@ -26,7 +26,7 @@ from convscope.training.telling import Teller
 from convscope.transfer_learning.comparison_text import Cell, Comparison
 from convscope.transfer_learning.finetune import finetune_recipe, freezing, scratch_recipe
 from convscope.transfer_learning.material import Data
-from convscope.transfer_learning.study import Study, interval
+from convscope.transfer_learning.study import Study, interval, label
 from convscope.transfer_learning.wish import Wish, pair, place
 
 PER_CLASS = (5, 10, 20, 50, 100, 200, 500)
@@ -106,8 +106,9 @@ def compare(
         if way == "extract" or study.clock.has_room(made.expected_s(way, count)):
             began_at = time.perf_counter()
             accuracy = _accuracy(study, way, count, draw, recipes)
-            made.add(way, count, accuracy, time.perf_counter() - began_at)
-            study.tell(way, count, draw, accuracy)
+            if accuracy is not None:
+                made.add(way, count, accuracy, time.perf_counter() - began_at)
+                study.tell(way, count, draw, accuracy)
     comparison = _comparison(study, made)
     study.write(comparison, "comparison")
     return comparison
@@ -120,13 +121,13 @@ def _recipes(study: Study) -> dict[str, Recipe]:
     return {"finetune": finetune_recipe(size, until, epochs), "scratch": scratch_recipe(size, epochs)}
 
 
-def _accuracy(study: Study, way: str, count: int, draw: int, recipes: dict[str, Recipe]) -> float:
-    """The accuracy of one way on one draw."""
-    places = study.drawn(count, draw)
+def _accuracy(study: Study, way: str, count: int, draw: int, recipes: dict[str, Recipe]) -> float | None:
+    """The accuracy of one way on one draw; None where there is no time for it."""
+    places, what = study.drawn(count, draw), label(way, count, draw)
     if way == "scratch":
-        return study.trained(places, recipes[way], None)
+        return study.trained(places, recipes[way], None, what)
     start, accuracy = study.head(places, draw)
-    return study.trained(places, recipes[way], start) if way == "finetune" else accuracy
+    return study.trained(places, recipes[way], start, what) if way == "finetune" else accuracy
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from convscope.training.thawing import Thaw, Thawing, layers_from_top
 from convscope.transfer_learning.finetune import finetune_recipe
 from convscope.transfer_learning.material import Data
 from convscope.transfer_learning.plot import Line, Point, line_plot
-from convscope.transfer_learning.study import Study, interval
+from convscope.transfer_learning.study import Study, interval, label
 from convscope.transfer_learning.wish import Wish, pair, place
 
 PER_CLASS, DRAWS = 20, 3
@@ -200,19 +200,41 @@ def _layers_below_the_head(net: Net, input_shape: tuple[int, int, int]) -> list[
 def _accuracies(study: Study, untils: Sequence[str | None], count: int, draws: int) -> list[list[float]]:
     """One number a draw for each k; none where there was no time."""
     results: list[list[float]] = [[] for _ in untils]
-    longest_s = 0.0
+    shares = _shares(study, untils)
+    slowest_s = 0.0  # of a training in which every layer would learn
     for draw in range(draws):
         places = study.drawn(count, draw)
         start, extracted = study.head_at_the_end(places, draw)
         results[-1].append(extracted)
         for k in _ends_first(len(untils) - 1):
-            if study.clock.has_room(longest_s):
-                began_at = time.perf_counter()
-                accuracy = study.trained(places, _recipe(study, untils[k]), start)
-                longest_s = max(longest_s, time.perf_counter() - began_at)
+            if not study.clock.has_room(slowest_s * shares[k]):
+                continue
+            what, began_at = f"{k} layers frozen", time.perf_counter()
+            recipe = _recipe(study, untils[k])
+            accuracy = study.trained(places, recipe, start, label(what, count, draw), shares[k])
+            if accuracy is not None:
+                slowest_s = max(slowest_s, (time.perf_counter() - began_at) / shares[k])
                 results[k].append(accuracy)
-                study.tell(f"{k} layers frozen", count, draw, accuracy)
+                study.tell(what, count, draw, accuracy)
     return results
+
+
+def _shares(study: Study, untils: Sequence[str | None]) -> list[float]:
+    """The work of a step with the layers up to each one frozen, as a share of that with none: a pass forward through
+    all, and two backward through what learns."""
+    net = study.backbone.with_classes(False).bind(len(study.data.class_names))
+    steps = net.infer(study.data.input_shape).steps
+    whole = sum(step.macs for step in steps)
+    shares = []
+    for until in untils:
+        last = max((i for i, step in enumerate(steps) if _is_within(step.name, until)), default=-1)
+        shares.append(1 - 2 / 3 * sum(step.macs for step in steps[: last + 1]) / whole)
+    return shares
+
+
+def _is_within(name: str, layer: str | None) -> bool:
+    """Whether a step is this layer or stands in it."""
+    return layer is not None and f"{name}.".startswith(f"{layer}.")
 
 
 def _recipe(study: Study, until: str | None) -> Recipe:

@@ -21,6 +21,7 @@ from convscope.errors import DataError
 from convscope.evaluation.interval import wilson_interval
 from convscope.model_file import Model, save_model, write_text
 from convscope.training import Recipe, train
+from convscope.training.events import EpochEnd, Event, Started
 from convscope.training.folder import RunFolder
 from convscope.training.spread import student_t
 from convscope.training.telling import Teller
@@ -148,33 +149,44 @@ class Study:
         return alone.head(places, draw)
 
     def trained(
-        self,
-        places: Places,
-        recipe: Recipe,
-        start: Model | None,
-    ) -> float:
-        """The accuracy on the judged pictures after training on a draw, from an extracted model or from nothing."""
+        self, places: Places, recipe: Recipe, start: Model | None, what: str, share: float = 1.0
+    ) -> float | None:
+        """The accuracy on the judged pictures after training on a draw, from an extracted model or from nothing.
+
+        None where the training would not fit the budget, which is known as soon as it is about to begin.
+
+        Args:
+            what: what is trained, for the line after each epoch.
+            share: the work of a step as a share of one in which every layer learns.
+        """
         once = replace(recipe, early_stopping=None, hold_out=0.0, evaluations=1)
         balanced = replace(once, balance=BALANCE[self.wish.class_weights])
         with tempfile.TemporaryDirectory(dir=self.folder.path) as place:
             weights = Path(place) / "head.safetensors"
             if start is not None:
                 save_model(start, weights)
-            run = train(
-                self.subset(places),
-                start.net if start else self.backbone.with_classes(False),
-                fitting(balanced, len(places), self.wish.epochs),
-                seed=self.wish.seed,
-                out=Path(place) / "run",
-                device=self.wish.device,
-                augment=self.wish.augment,
-                weights=str(weights) if start else None,
-            )
+            try:
+                run = train(
+                    self.subset(places),
+                    start.net if start else self.backbone.with_classes(False),
+                    fitting(balanced, len(places), self.wish.epochs),
+                    seed=self.wish.seed,
+                    out=Path(place) / "run",
+                    device=self.wish.device,
+                    augment=self.wish.augment,
+                    weights=str(weights) if start else None,
+                    listeners=[_Watching(self, what, share)],
+                )
+            except _OutOfTime:
+                return None
         return float(run.result["test_accuracy"])
 
     def tell(self, what: str, per_class: int, draw: int, accuracy: float) -> None:
         """One draw is done; how much of the budget is spent."""
-        text = f"{what} with {per_class} a class, draw {draw + 1}: {accuracy:.4f}"
+        self.say(f"{label(what, per_class, draw)}: {accuracy:.4f}")
+
+    def say(self, text: str) -> None:
+        """Something for people, and how much of the budget is spent."""
         spent_s = self.clock.spent_s
         self.teller(Progress(text, round(spent_s), round(max(self.clock.budget_s, spent_s))))
 
@@ -186,6 +198,34 @@ class Study:
         self.folder.write_skipped(self.data.skipped, self.teller.note)
         write_text(self.folder.path / f"{name}.json", json.dumps(report.to_json(), indent=2) + "\n")
         write_text(self.folder.path / f"{name}.svg", report.svg())
+
+
+class _OutOfTime(Exception):
+    """A training would not end within the budget."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Watching:
+    """Listens to one training of a study: ends it at once where it would take too long, and tells of its epochs."""
+
+    study: Study
+    what: str
+    share: float
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Started) and not self.study.clock.has_room(self.share * event.estimated_s):
+            raise _OutOfTime
+        if isinstance(event, EpochEnd):
+            self.study.say(f"{self.what}: epoch {event.epoch}")
+
+
+def label(what: str, per_class: int, draw: int) -> str:
+    """Which training of a study this is.
+
+    >>> label("finetune", 10, 0)
+    'finetune with 10 a class, draw 1'
+    """
+    return f"{what} with {per_class} a class, draw {draw + 1}"
 
 
 def interval(accuracies: Sequence[float], judged: int) -> tuple[float, float]:
