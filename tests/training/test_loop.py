@@ -317,3 +317,12 @@ def test_steps_of_one_image_are_refused_where_a_norm_needs_two(run_train: Any, t
         run_train(net=VECTOR_NORM, batch_size=1, epochs=1)
     assert not (tmp_path / "run").exists()
     assert run_train(batch_size=1, steps=2).result["steps"] == 2  # maps give a norm many numbers an image
+
+
+def test_memory_that_is_kept_for_the_next_step_is_given_back_at_the_end(
+    run_train: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back: list[bool] = []
+    monkeypatch.setattr("convscope.training.launch.give_back_memory", lambda: given_back.append(True))
+    run_train()
+    assert given_back == [True]

@@ -117,7 +117,7 @@ MNIST99 = Recipe(
     net="speed_digits",
     data="mnist",
 )
-# Turned digits bring most of it; half the rate, and a look at the moved picture too, the rest.
+# Turned too, with half the rates, and judged moved as well: 0.9955 over three seeds, and 0.9939 without all of these.
 MNIST995 = dataclasses.replace(
     MNIST99,
     name="mnist995",

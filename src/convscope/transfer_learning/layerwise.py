@@ -172,7 +172,7 @@ def layers(
     count = per_class[0] if per_class else PER_CLASS
     net = study.backbone.with_classes(False).bind(len(study.data.class_names))
     untils = [None, *_layers_below_the_head(net, study.data.input_shape)]
-    accuracies = _accuracies(study, untils, count, draws or DRAWS)
+    accuracies = _accuracies(study, net, untils, count, draws or DRAWS)
     found = tuple(
         _frozen(k, until, accuracies[k], net, study.data.input_shape, len(study.judged))
         for k, until in enumerate(untils)
@@ -197,39 +197,45 @@ def _layers_below_the_head(net: Net, input_shape: tuple[int, int, int]) -> list[
     return [layer.names[0] for layer in reversed(layers_from_top(module))][:-1]
 
 
-def _accuracies(study: Study, untils: Sequence[str | None], count: int, draws: int) -> list[list[float]]:
+def _accuracies(
+    study: Study, net: Net, untils: Sequence[str | None], count: int, draws: int
+) -> list[list[float]]:
     """One number a draw for each k; none where there was no time."""
     results: list[list[float]] = [[] for _ in untils]
-    shares = _shares(study, untils)
+    work = shares(net, study.data.input_shape, untils)
     slowest_s = 0.0  # of a training in which every layer would learn
     for draw in range(draws):
         places = study.drawn(count, draw)
         start, extracted = study.head_at_the_end(places, draw)
         results[-1].append(extracted)
         for k in _ends_first(len(untils) - 1):
-            if not study.clock.has_room(slowest_s * shares[k]):
+            if not study.clock.has_room(slowest_s * work[k]):
                 continue
             what, began_at = f"{k} layers frozen", time.perf_counter()
             recipe = _recipe(study, untils[k])
-            accuracy = study.trained(places, recipe, start, label(what, count, draw), shares[k])
+            accuracy = study.trained(places, recipe, start, label(what, count, draw), work[k])
             if accuracy is not None:
-                slowest_s = max(slowest_s, (time.perf_counter() - began_at) / shares[k])
+                slowest_s = max(slowest_s, (time.perf_counter() - began_at) / work[k])
                 results[k].append(accuracy)
                 study.tell(what, count, draw, accuracy)
     return results
 
 
-def _shares(study: Study, untils: Sequence[str | None]) -> list[float]:
+def shares(net: Net, input_shape: tuple[int, int, int], untils: Sequence[str | None]) -> list[float]:
     """The work of a step with the layers up to each one frozen, as a share of that with none: a pass forward through
-    all, and two backward through what learns."""
-    net = study.backbone.with_classes(False).bind(len(study.data.class_names))
-    steps = net.infer(study.data.input_shape).steps
+    all, and two backward through what learns. `net` is bound.
+
+    >>> net = Net.parse("conv(4, 3), relu, conv(4, 3), flatten, dense(classes)").bind(2)
+    >>> [round(share, 2) for share in shares(net, (1, 8, 8), [None, "conv1", "conv2"])]
+    [1.0, 0.77, 0.36]
+    """
+    steps = net.infer(input_shape).steps
     whole = sum(step.macs for step in steps)
-    shares = []
+    found = []
     for until in untils:
         last = max((i for i, step in enumerate(steps) if _is_within(step.name, until)), default=-1)
-        shares.append(1 - 2 / 3 * sum(step.macs for step in steps[: last + 1]) / whole)
-    return shares
+        found.append(1 - 2 / 3 * sum(step.macs for step in steps[: last + 1]) / whole)
+    return found
 
 
 def _is_within(name: str, layer: str | None) -> bool:
