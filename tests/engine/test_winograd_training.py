@@ -10,8 +10,9 @@ from torch import Tensor
 
 from convscope.engine import winograd as scoring
 from convscope.engine.kernels import library
+from convscope.engine.kernels.method import First, Then
 from convscope.engine.kernels.operations import Convolving, Drop, Kernels, Pooling, pool
-from convscope.engine.kernels.winograd_operations import First, Then, convolve, convolve_two, suits, suits_two
+from convscope.engine.kernels.winograd_operations import convolve, convolve_two, suits, suits_two
 
 needs_kernel = pytest.mark.skipif(scoring.kernel() is None, reason="no C++ compiler on this machine")
 NAMES = ("output", "maps", "weight", "bias")

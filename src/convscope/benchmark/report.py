@@ -146,7 +146,11 @@ def _trial_lines(plan: Plan) -> list[str]:
 def _how(compiled: bool, convolution: str) -> str:
     if not compiled:
         return "as torch has them"
-    return "compiled, 3×3 convolutions by Winograd's method" if convolution == "winograd" else "compiled"
+    method = {
+        "winograd": ", 3×3 convolutions by Winograd's method",
+        "amx": ", with matrix instructions (AMX)",
+    }
+    return "compiled" + method.get(convolution, "")
 
 
 def _lines(facts: dict[str, str]) -> list[str]:

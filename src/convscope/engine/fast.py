@@ -40,6 +40,7 @@ from convscope.reference.modules import (
 )
 
 if TYPE_CHECKING:
+    from convscope.engine.kernels.method import DenseMethod, Method, PlainMethod
     from convscope.engine.kernels.operations import Convolving, Drop, Kernels
     from convscope.engine.plan import Plan
     from convscope.engine.random import Draw
@@ -76,13 +77,22 @@ def fast(module: Network, plan: Plan | None = None, settled: Sequence[str] = ())
 
 @dataclass(frozen=True, eq=False)
 class Arithmetic:
-    """In which numbers a fast form works (None: in those it is given), with which kernels, if any, with which for 3×3
-    convolutions and for other products, and whether its training steps are recorded and replayed on a GPU."""
+    """How a fast form works.
+
+    Args:
+        dtype: in which numbers; None for those it is given.
+        kernels: the compiled passes between convolutions, if there are some.
+        method: for the convolutions that suit it, instead of torch's.
+        patches: for those that suit only it.
+        dense: for the dense layers that suit it.
+        recorded: whether its training steps are recorded and replayed on a GPU.
+    """
 
     dtype: torch.dtype | None = None
     kernels: Kernels | None = None
-    winograd: Kernels | None = None
-    products: Kernels | None = None
+    method: Method | None = None
+    patches: PlainMethod | None = None
+    dense: DenseMethod | None = None
     recorded: bool = False
 
     @property
@@ -104,13 +114,32 @@ def arithmetic_of(plan: Plan | None) -> Arithmetic:
     if plan is None:
         return Arithmetic()
     on_cpu = plan.compiled and plan.device == "cpu"
+    method, patches, dense = _methods(plan.convolution) if on_cpu else (None, None, None)
     return Arithmetic(
         torch.bfloat16 if plan.precision == "bfloat16" else None,
-        kernels=_kernels("kernels") if on_cpu else None,
-        winograd=_kernels("winograd") if on_cpu and plan.convolution == "winograd" else None,
-        products=_kernels("products") if on_cpu and plan.convolution == "winograd" else None,
+        _kernels("kernels") if on_cpu else None,
+        method,
+        patches,
+        dense,
         recorded=plan.compiled and plan.device == "cuda",
     )
+
+
+def _methods(convolution: str) -> tuple[Method | None, PlainMethod | None, DenseMethod | None]:
+    """Of a plan; None for torch's own, also where the kernels of another cannot be had."""
+    from convscope.engine.kernels.amx_operations import AmxMethod
+    from convscope.engine.kernels.amx_products_operations import AmxDense
+    from convscope.engine.kernels.products_operations import OwnProducts
+    from convscope.engine.kernels.winograd_operations import WinogradMethod
+
+    if convolution == "amx":
+        tiles, products = _kernels("amx"), _kernels("amx_products")
+        return AmxMethod(tiles) if tiles else None, None, AmxDense(products) if products else None
+    if convolution == "winograd":
+        winograd, products = _kernels("winograd"), _kernels("products")
+        own = OwnProducts(products) if products else None
+        return WinogradMethod(winograd) if winograd else None, own, own
+    return None, None, None
 
 
 def _kernels(name: str) -> Kernels | None:
@@ -196,8 +225,8 @@ class _Assembly:
         """With kernels: one operation for a module and its followers."""
         if isinstance(module, nn.Conv2d):
             return self._convolution(module, rest)
-        if isinstance(module, nn.Linear) and self.arithmetic.products is not None:
-            return _dense(module, self.arithmetic.products)
+        if isinstance(module, nn.Linear) and self.arithmetic.dense is not None:
+            return _dense(module, self.arithmetic.dense)
         if isinstance(module, nn.BatchNorm2d):
             run = _norm(module, _taken(rest, nn.ReLU) is not None, kernels)
             return lambda maps, _: run(maps, None)
@@ -212,9 +241,9 @@ class _Assembly:
         return _alone(module)
 
     def _convolution(self, module: nn.Conv2d, rest: deque[nn.Module]) -> Operation:
-        """With its relu; with the 2×2 pool, relu and dropout behind it, where Winograd's method takes them along; and a
+        """With its relu; with the 2×2 pool, relu and dropout behind it, where a method takes them along; and a
         network's first with the second behind it."""
-        if self.arithmetic.winograd is None:
+        if self.arithmetic.method is None:
             return _convolution(module, _taken(rest, nn.ReLU) is not None, self.arithmetic)
         if len(rest) > 1 and isinstance(rest[0], nn.ReLU) and type(rest[1]) is nn.Conv2d:
             rest.popleft()
@@ -349,24 +378,19 @@ def _response_norm(images: Tensor, layer: lrn) -> Tensor:
 
 
 def _convolution(module: nn.Conv2d, relu: bool, arithmetic: Arithmetic) -> Operation:
-    """By Winograd's method or our own products where they suit, else by torch's."""
-    from convscope.engine.kernels import operations, products_operations, winograd_operations
+    """By the first of the plan's methods that it suits, else by torch's."""
+    from convscope.engine.kernels import operations
+    from convscope.engine.kernels.method import Then
 
-    by, kernels, winograd, products = (
-        _convolving(module),
-        arithmetic.kernels,
-        arithmetic.winograd,
-        arithmetic.products,
-    )
+    by, kernels, then = _convolving(module), arithmetic.kernels, Then(relu)
+    methods = [method for method in (arithmetic.method, arithmetic.patches) if method is not None]
     assert kernels is not None
-    then = winograd_operations.Then(relu)
 
     def run(maps: Tensor, _: Outputs | None) -> Tensor:
         maps, weight, bias = _bordered(maps, module), module.weight, module.bias
-        if winograd is not None and winograd_operations.suits(maps, weight, by):
-            return winograd_operations.convolve(maps, weight, bias, by, then, winograd)
-        if products is not None and products_operations.suits(maps, weight, by):
-            return products_operations.convolve(maps, weight, bias, by, relu, products)
+        for method in methods:
+            if method.suits(maps, weight, by):
+                return method.convolve(maps, weight, bias, by, then)
         return operations.convolve(maps, weight, bias, by, relu, kernels)
 
     return run
@@ -393,24 +417,23 @@ def _behind(rest: deque[nn.Module]) -> _Behind:
 
 
 def _convolution_and_more(module: nn.Conv2d, behind: _Behind, arithmetic: Arithmetic) -> Operation:
-    """In one pass where Winograd's method suits, else one after the other; flatten always after it."""
-    from convscope.engine.kernels import winograd_operations
+    """In one pass where the method suits, else one after the other; flatten always after it."""
+    from convscope.engine.kernels.method import Then
 
     pool, relu, dropout = behind.pool, behind.relu, behind.dropout
     if pool is None:
         return _convolution(module, relu, arithmetic)
-    kernels, winograd = arithmetic.kernels, arithmetic.winograd
+    kernels, method = arithmetic.kernels, arithmetic.method
     assert kernels is not None
-    assert winograd is not None
+    assert method is not None
     by = _convolving(module)
     apart = _chained([_convolution(module, False, arithmetic), _pool(pool, relu, dropout, kernels)])
 
     def run(maps: Tensor, outputs: Outputs | None) -> Tensor:
         bordered, weight = _bordered(maps, module), module.weight
-        if not winograd_operations.suits(bordered, weight, by):
+        if not method.suits(bordered, weight, by):
             return apart(maps, outputs)
-        then = winograd_operations.Then(relu, True, _drop(dropout, maps))
-        return winograd_operations.convolve(bordered, weight, module.bias, by, then, winograd)
+        return method.convolve(bordered, weight, module.bias, by, Then(relu, True, _drop(dropout, maps)))
 
     return run if behind.flatten is None else _chained([run, _flatten(behind.flatten, kernels)])
 
@@ -419,10 +442,10 @@ def _two_convolutions(
     module: nn.Conv2d, second: nn.Conv2d, behind: _Behind, arithmetic: Arithmetic
 ) -> Operation:
     """A network's first convolution, relu, and the second with what is behind it in one pass, where they suit."""
-    from convscope.engine.kernels import winograd_operations
+    from convscope.engine.kernels.method import First, Then
 
-    winograd = arithmetic.winograd
-    assert winograd is not None
+    method = arithmetic.method
+    assert method is not None
     first_by, by = _convolving(module), _convolving(second)
     apart = _chained(
         [_convolution(module, True, arithmetic), _convolution_and_more(second, behind, arithmetic)]
@@ -430,14 +453,12 @@ def _two_convolutions(
 
     def run(images: Tensor, outputs: Outputs | None) -> Tensor:
         bordered = _bordered(images, module)
-        first = winograd_operations.First(module.weight, module.bias, first_by)
-        if not winograd_operations.suits_two(bordered, first, second.weight, by):
+        first = First(module.weight, module.bias, first_by)
+        if not method.suits_two(bordered, first, second.weight, by):
             return apart(images, outputs)
         drop, flat = _drop(behind.dropout, images), behind.flatten is not None
-        then = winograd_operations.Then(behind.relu, behind.pool is not None, drop, flat)
-        return winograd_operations.convolve_two(
-            bordered, first, second.weight, second.bias, by, then, winograd
-        )
+        then = Then(behind.relu, behind.pool is not None, drop, flat)
+        return method.convolve_two(bordered, first, second.weight, second.bias, by, then)
 
     return run
 
@@ -459,15 +480,13 @@ def _is_two_by_two(pool: MaxPool) -> bool:
     )
 
 
-def _dense(module: nn.Linear, products: Kernels) -> Operation:
-    from convscope.engine.kernels import products_operations
-
+def _dense(module: nn.Linear, method: DenseMethod) -> Operation:
     alone = _alone(module)
 
     def run(vectors: Tensor, outputs: Outputs | None) -> Tensor:
-        if not products_operations.suits_dense(vectors, module.weight):
+        if not method.suits_dense(vectors, module.weight):
             return alone(vectors, outputs)
-        return products_operations.dense(vectors, module.weight, module.bias, products)
+        return method.dense(vectors, module.weight, module.bias)
 
     return run
 

@@ -19,6 +19,7 @@ from convscope.errors import RunError
 EVALUATION_BATCH = 500
 EVALUATION_BATCH_CPU = 128  # stays in the caches; with 500 the lecture's network peaks 0.3 GB higher
 PRECISIONS = ("auto", "float32", "bfloat16")
+CONVOLUTIONS = ("direct", "winograd", "amx")
 YOUNGER = {"trials", "convolution", "deterministic"}
 """Fields that plans written before there were these have not."""
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
@@ -48,8 +49,8 @@ class Plan:
         evaluation_batch: images scored at a time.
         reason: why, in a sentence.
         trials: what was measured to choose, if anything was.
-        convolution: "direct", torch's own, or "winograd", ours: for 3×3 windows with a quarter of the products, and for
-            other windows and dense layers with products of our own.
+        convolution: "direct", torch's own; "winograd", ours: for 3×3 windows with a quarter of the products, and for
+            other windows and dense layers with products of our own; "amx", ours in bfloat16 with matrix instructions.
         deterministic: whether only arithmetic is used that gives the same bits each time; on the CPU it always is.
     """
 

@@ -23,7 +23,7 @@ from torch.nn import functional
 from convscope import __version__, compiling
 from convscope.engine.fast import Fast, fast
 from convscope.engine.kernels import library
-from convscope.engine.plan import Plan, Trial, make_plan
+from convscope.engine.plan import CONVOLUTIONS, Plan, Trial, make_plan
 from convscope.engine.random import Draw
 from convscope.net import Net
 
@@ -103,8 +103,8 @@ def _why(best: Trial, trials: Sequence[Trial]) -> str:
 
 
 def _way(trial: Trial) -> str:
-    how = (" compiled" if trial.compiled else "") + (", Winograd" if trial.convolution == "winograd" else "")
-    return trial.precision + how
+    method = {"winograd": ", Winograd", "amx": ", AMX"}.get(trial.convolution, "")
+    return trial.precision + (" compiled" if trial.compiled else "") + method
 
 
 # ---- the measurement --------------------------------------------------------------------------------------
@@ -162,21 +162,23 @@ def _ways(plain: Plan) -> list[Plan]:
     """What is tried: both precisions, with kernels where there are some; on a GPU also unrecorded."""
     if plain.device == "cpu":
         compiled = library.load().library is not None
-        kinds = (
-            ("direct", "winograd")
-            if compiled and library.load("winograd").library is not None
-            else ("direct",)
-        )
         return [
             replace(plain, precision=name, compiled=compiled, convolution=kind)
             for name in ("float32", "bfloat16")
-            for kind in kinds
+            for kind in ("direct", *(_methods(name) if compiled else ()))
         ]
     return [
         replace(plain, precision=name, compiled=recorded)
         for recorded in (False, True)
         for name in ("float32", "bfloat16")
     ]
+
+
+def _methods(precision: str) -> tuple[str, ...]:
+    """Our own methods that are worth a trial here: Winograd's is no match for matrix instructions."""
+    if precision == "bfloat16" and library.load("amx").library is not None:
+        return ("amx",)
+    return ("winograd",) if library.load("winograd").library is not None else ()
 
 
 def _form(net: Net, input_shape: tuple[int, int, int], way: Plan) -> Fast:
@@ -228,7 +230,7 @@ def _is_sound(trial: Trial) -> bool:
     return (
         trial.precision in ("float32", "bfloat16")
         and type(trial.compiled) is bool
-        and trial.convolution in ("direct", "winograd")
+        and trial.convolution in CONVOLUTIONS
         and 0 < trial.images_per_s < math.inf
     )
 

@@ -16,17 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.kernels import library
+from convscope.engine.kernels.method import GRAIN, fills_grains, in_whole_grains, missing
 from convscope.engine.kernels.operations import Kernels, no_dropout
-from convscope.engine.kernels.winograd_operations import (
-    GRAIN,
-    MOST_WEIGHTS,
-    TILES,
-    Shape,
-    fills_grains,
-    in_whole_grains,
-    missing,
-    scratch,
-)
+from convscope.engine.kernels.winograd_operations import MOST_WEIGHTS, TILES, Shape, scratch
 
 POINTS = (0.625, 1.5)  # winograd.cpp has the same
 

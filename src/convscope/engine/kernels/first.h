@@ -1,6 +1,6 @@
 // The first convolution of a network with its relu, image by image, for whoever has a use for its maps at once: they are
-// many times as large as the picture, and made again sooner than they come back from memory. All float; filters are
-// multiples of 16. Needs vectors.h and few.h.
+// many times as large as the picture, and made again sooner than they come back from memory. All float, but for the maps,
+// which may be bfloat16; filters are multiples of 16. Needs vectors.h and few.h.
 
 namespace {
 
@@ -9,7 +9,8 @@ struct First {
     const Few& f;
 
     int64_t bordered() const { return (f.height + 2 * f.pad_y) * f.row(); }
-    int64_t maps() const { return f.out_height * f.out_width * f.out_channels; }
+    int64_t maps() const { return f.out_height * maps_row(); }
+    int64_t maps_row() const { return f.out_width * f.out_channels; }
 
     // The picture with its border of zeros.
     void border(int64_t image, float* to) const {
@@ -21,13 +22,14 @@ struct First {
                         sizeof(float) * numbers);
     }
 
-    // The maps of a picture with its border.
-    void forward(const float* bordered, float* maps) const {
+    // The maps of a picture with its border; their rows lie so many numbers apart.
+    template <class T>
+    void forward(const float* bordered, T* maps, int64_t maps_row) const {
         int64_t places[FEW_TAPS];
         places_of(f, places);
         for (int64_t y = 0; y < f.out_height; ++y) {
             const float* under = bordered + y * f.stride_y * f.row();
-            float* row = maps + y * f.out_width * f.out_channels;
+            T* row = maps + y * maps_row;
             in_panels(f.out_channels, [&](int64_t k, auto vectors) {
                 int64_t x = 0;
                 const auto some = [&](auto pixels) {
@@ -43,13 +45,15 @@ struct First {
 
     // Adds what the gradient of a picture's maps, through the relu, gives to that of weight and bias (one more row).
     // `gradient` has its own step between rows, and is masked in place.
-    void backward(const float* bordered, const float* maps, float* gradient, int64_t step, float* weights) const {
+    template <class T>
+    void backward(const float* bordered, const T* maps, int64_t maps_row, float* gradient, int64_t step,
+                  float* weights) const {
         const int64_t row = f.out_width * f.out_channels, taps = f.taps(), run = f.size_x * f.in_channels;
         for (int64_t y = 0; y < f.out_height; ++y) {
             const float* under = bordered + y * f.stride_y * f.row();
             float *entering = gradient + y * step, *bias = weights + taps * f.out_channels;
             for (int64_t i = 0; i < row; i += WIDTH)
-                store(entering + i, where_positive(load(maps + y * row + i), load(entering + i)));
+                store(entering + i, where_positive(load(maps + y * maps_row + i), load(entering + i)));
             for (int64_t k = 0; k < f.out_channels; k += WIDTH) {
                 Vector sum = load(bias + k);
                 for (int64_t i = k; i < row; i += f.out_channels) sum += load(entering + i);
@@ -67,8 +71,8 @@ struct First {
     }
 
 private:
-    template <int64_t PIXELS, int64_t VECTORS>
-    void make(const float* under, const int64_t* places, int64_t k, float* to) const {
+    template <int64_t PIXELS, int64_t VECTORS, class T>
+    void make(const float* under, const int64_t* places, int64_t k, T* to) const {
         const int64_t step = f.stride_x * f.in_channels, taps = f.taps();
         Vector sum[PIXELS][VECTORS];
 #pragma GCC unroll 6

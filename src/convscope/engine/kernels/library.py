@@ -16,8 +16,17 @@ FOLDER = Path(__file__).parent
 
 @functools.cache
 def load(name: str = "kernels") -> Built:
-    """The library made of `<name>.cpp`, built when it is not in the cache; asked twice, it answers at once."""
-    return compiling.load(FOLDER / f"{name}.cpp")
+    """The library made of `<name>.cpp`, built when it is not in the cache; asked twice, it answers at once.
+
+    A library that needs more than every processor has says whether it may be used here, and is none where it may not.
+    """
+    built = compiling.load(FOLDER / f"{name}.cpp")
+    permitted = getattr(built.library, "permitted", None)
+    if permitted is not None and not permitted():
+        return Built(
+            None, "this processor has no instructions for it, or the system does not let us use them"
+        )
+    return built
 
 
 def sources() -> str:

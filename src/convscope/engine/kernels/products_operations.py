@@ -7,15 +7,16 @@ matrices and few shapes: on processors that their makers did not think of first,
 from __future__ import annotations
 
 import ctypes
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from convscope.engine.kernels.method import GRAIN, Then
 from convscope.engine.kernels.operations import Convolving, Kernels, _by_pixel, _like
 
-GRAIN = 16  # filters and units are multiples of it: the floats in the widest register
 LEAST_NUMBERS = 256  # of a dense layer's input: below it nothing is gained
 BLOCK_NUMBERS = 48 * 1024  # in the rows gathered at a time, which stay in the second cache
 LEAST_ROWS, MOST_ROWS = 24, 96
@@ -206,3 +207,24 @@ def convolve(
 ) -> Tensor:
     """relu of the convolution of maps (N, C, H, W) with weight (filters, C, rows, columns); one that `suits`."""
     return _Patches.apply(maps, weight, bias, by, relu, products)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, eq=False)
+class OwnProducts:
+    """The functions here as a `PlainMethod` and a `DenseMethod`."""
+
+    kernels: Kernels
+
+    def suits(self, maps: Tensor, weight: Tensor, by: Convolving) -> bool:
+        return suits(maps, weight, by)
+
+    def convolve(
+        self, maps: Tensor, weight: Tensor, bias: Tensor | None, by: Convolving, then: Then
+    ) -> Tensor:
+        return convolve(maps, weight, bias, by, then.relu, self.kernels)
+
+    def suits_dense(self, vectors: Tensor, weight: Tensor) -> bool:
+        return suits_dense(vectors, weight)
+
+    def dense(self, vectors: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return dense(vectors, weight, bias, self.kernels)

@@ -18,6 +18,7 @@
 
 #include "few.h"
 #include "first.h"
+#include "outlet.h"
 #include "turn.h"
 
 namespace {
@@ -179,34 +180,6 @@ struct Tile {
           left(number % s.across() * Kind::OUT) {}
 };
 
-// ---- a 2×2 max-pool, relu and dropout in registers ----------------------------------------------------------------
-
-// The largest of a window's four numbers, and which it is; not a number wins over all.
-inline void pooled(const Vector top[2], const Vector bottom[2], Vector& best, Words& winner) {
-    const Vector numbers[] = {top[0], top[1], bottom[0], bottom[1]};
-    best = numbers[0];
-    winner = Words{};
-#pragma GCC unroll 4
-    for (uint32_t tap = 1; tap < 4; ++tap) {
-        const auto wins = (numbers[tap] > best) | (numbers[tap] != numbers[tap]);
-        best = wins ? numbers[tap] : best;
-        winner = wins ? Words{} + tap : winner;
-    }
-}
-
-inline void take_away(Words where, Vector& best, Words& winner) {
-    best = Vector(~where & Words(best));
-    winner = where ? Words{} + NOBODY : winner;
-}
-
-// Dropout of a register of channels, whose numbers in the sample start at `first` and go up by `step`.
-inline void drop(const Dropout& dropout, int64_t image, int64_t first, int64_t step, Vector& best, Words& winner) {
-    Words numbers;
-    for (int64_t i = 0; i < WIDTH; ++i) numbers[i] = uint32_t(i);
-    best *= dropout.scale;
-    take_away(dropout.dropped(image, numbers * uint32_t(step) + uint32_t(first)), best, winner);
-}
-
 // ---- transforms of one tile ---------------------------------------------------------------------------------------
 
 // The inputs of one tile, transformed, to places[place][tile][channel].
@@ -235,21 +208,6 @@ template <class Kind, class T>
         }
     }
 }
-
-// What a convolution hands on: maps, and after a pool also who won each window (null for scoring).
-template <class T>
-struct Outlet {
-    T* out;
-    uint8_t* winner;
-    Dropout dropout;
-    const T* end;  // where it comes to lie at last
-
-    void write(int64_t at, Vector value) const { store(out + at, value); }
-    void write(int64_t at, Vector best, Words who) const {
-        store(out + at, best);
-        if (winner) store(winner + at, who);
-    }
-};
 
 // One tile back, with bias, pool, relu and dropout, for a panel of filters: sums[place][tile][filter of the panel].
 template <class Kind, class T>
@@ -289,19 +247,6 @@ template <class Kind, class T>
             }
     }
 }
-
-// The gradient that comes back: of the maps that were written, which are there to say where a relu was off, or who won
-// each window of a pool, with the dropout's factor.
-template <class T>
-struct Inlet {
-    const T *gradient, *out;
-    const uint8_t* winner;
-    float scale;
-
-    Inlet from(int64_t number) const {
-        return {gradient + number, out ? out + number : nullptr, winner ? winner + number : nullptr, scale};
-    }
-};
 
 // The gradient of a tile's output before pool and relu, [row][column], for channels from k on.
 template <class Kind, class T>
@@ -588,7 +533,7 @@ struct InHand {
     void make(const First& first, int64_t image, int64_t count) const {
         for (int64_t n = 0; n < count; ++n) {
             first.border(image + n, bordered + n * first.bordered());
-            first.forward(bordered + n * first.bordered(), maps + n * first.maps());
+            first.forward(bordered + n * first.bordered(), maps + n * first.maps(), first.maps_row());
         }
     }
 };
@@ -637,7 +582,7 @@ void convolve_two_gradient(const First& before, const Inlet<float>& inlet, bool 
             .run();
         float* sums = befores + part * size_before;
         for (int64_t n = 0; turned && n < count; ++n)
-            before.backward(hand.bordered + n * before.bordered(), hand.maps + n * before.maps(),
+            before.backward(hand.bordered + n * before.bordered(), hand.maps + n * before.maps(), before.maps_row(),
                             wide_images + n * s.wide_image() + s.pad_top * s.wide_row() + s.pad_left * s.channels,
                             s.wide_row(), sums);
     });

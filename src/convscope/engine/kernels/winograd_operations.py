@@ -19,11 +19,19 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.nn.functional import pad
 
+from convscope.engine.kernels.method import (
+    GRAIN,
+    MOST_FIRST_BYTES,
+    First,
+    Then,
+    fills_grains,
+    in_whole_grains,
+    maps_between,
+    missing,
+)
 from convscope.engine.kernels.operations import (
     Convolving,
-    Drop,
     Kernels,
     _by_pixel,
     _Few,
@@ -33,7 +41,6 @@ from convscope.engine.kernels.operations import (
     is_few,
 )
 
-GRAIN = 16  # channels and filters are multiples of it: the floats in the widest register
 MOST_WEIGHTS = 256 * 256  # channels × filters; transformed, they take four times the memory
 LEAST_WEIGHTS_HALF = 32 * 32  # for bfloat16 maps: with fewer, torch's own products in bfloat16 are faster
 LEAST_GAIN = 2.0  # products of the plain sum for each of ours: small maps do not fill their tiles
@@ -60,17 +67,6 @@ class Shape(ctypes.Structure):
     )]  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
-class Then:
-    """What runs behind the convolution in the same pass: a 2×2 max-pool of step 2, relu, and after a pool dropout; and
-    behind a pool, in the pass of two convolutions, `flat`: vectors instead of maps, map after map."""
-
-    relu: bool
-    pool: bool = False
-    drop: Drop | None = None
-    flat: bool = False
-
-
 def places_of(kind: str) -> int:
     """Products a tile."""
     return 9 if kind == SMALL else PLACES
@@ -92,26 +88,6 @@ def suits(maps: Tensor, weight: Tensor, by: Convolving) -> bool:
         and fills_grains(channels)
         and least <= whole * filters <= MOST_WEIGHTS
     )
-
-
-def missing(channels: int) -> int:
-    """How many channels of zeros make whole grains of so many.
-
-    >>> missing(24), missing(32)
-    (8, 0)
-    """
-    return -channels % GRAIN
-
-
-def fills_grains(channels: int) -> bool:
-    """Whether so many channels fill three quarters of the grains that hold them: less is a waste of products."""
-    return 4 * channels >= 3 * (channels + missing(channels))
-
-
-def in_whole_grains(tensor: Tensor) -> Tensor:
-    """Maps (N, C, H, W) or weights (filters, C, rows, columns) with zeros for the channels that are missing."""
-    lacking = missing(tensor.shape[1])
-    return pad(tensor, (0, 0, 0, 0, 0, lacking)) if lacking else tensor
 
 
 def _gain(rows: int, columns: int) -> float:
@@ -238,23 +214,10 @@ def convolve(
 # ---- with the first convolution of the network before it ---------------------------------------------------
 
 
-MOST_FIRST_BYTES = 2**18
-"""Of one image's maps between the two: what is made again has to stay in the second cache."""
-
-
-@dataclass(frozen=True, eq=False)
-class First:
-    """The first convolution of a network: weight (filters, C, rows, columns) and bias, float32, and its window."""
-
-    weight: Tensor
-    bias: Tensor | None
-    by: Convolving
-
-
 def suits_two(images: Tensor, first: First, weight: Tensor, by: Convolving) -> bool:
     """Whether a first convolution and its relu can run in the pass of a second one behind it, so that the maps between
     the two, many times as large as the images, are never in memory."""
-    maps = _maps_between(images, first)
+    maps = maps_between(images, first)
     return (
         is_few(images, first.weight, first.by)
         and images.dtype == first.weight.dtype == torch.float32
@@ -264,12 +227,6 @@ def suits_two(images: Tensor, first: First, weight: Tensor, by: Convolving) -> b
         and suits(maps, weight, by)
         and not is_small(maps, by)
     )
-
-
-def _maps_between(images: Tensor, first: First) -> Tensor:
-    """The shape of the first convolution's maps, without their memory."""
-    shape = (len(images), len(first.weight), *first.by.out(images, first.weight))
-    return images.new_empty(1).expand(shape)
 
 
 class _Two(Function):
@@ -289,7 +246,7 @@ class _Two(Function):
         images = _by_pixel(images)
         first = First(first_weight.detach(), first_bias, first_by)
         few, turned = _few(images, first.weight, first_by)
-        kind, shape = _shape(_maps_between(images, first), weight, by, then)
+        kind, shape = _shape(maps_between(images, first), weight, by, then)
         shape.tiles_at_once = TILES_BACK
         before = torch.zeros(shape.channels) if first_bias is None else first_bias.detach().contiguous()
         out = _unwritten(images, shape, then)
@@ -395,3 +352,26 @@ def convolve_two(
     return _Two.apply(  # type: ignore[no-any-return]
         images, first.weight, first.bias, weight, bias, first.by, by, then, winograd
     )
+
+
+@dataclass(frozen=True, eq=False)
+class WinogradMethod:
+    """The functions here as a `Method`."""
+
+    kernels: Kernels
+
+    def suits(self, maps: Tensor, weight: Tensor, by: Convolving) -> bool:
+        return suits(maps, weight, by)
+
+    def convolve(
+        self, maps: Tensor, weight: Tensor, bias: Tensor | None, by: Convolving, then: Then
+    ) -> Tensor:
+        return convolve(maps, weight, bias, by, then, self.kernels)
+
+    def suits_two(self, images: Tensor, first: First, weight: Tensor, by: Convolving) -> bool:
+        return suits_two(images, first, weight, by)
+
+    def convolve_two(
+        self, images: Tensor, first: First, weight: Tensor, bias: Tensor | None, by: Convolving, then: Then
+    ) -> Tensor:
+        return convolve_two(images, first, weight, bias, by, then, self.kernels)
