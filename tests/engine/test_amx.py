@@ -50,15 +50,15 @@ def gradients(out: Tensor, leaves: list[Tensor], names: tuple[str, ...] = NAMES)
     return dict(zip(names, (out.detach(), *torch.autograd.grad(out, leaves, entering(out))), strict=True))
 
 
-def ours(maps, weight, bias, padding, relu) -> dict[str, Tensor]:
+def ours(maps, weight, bias, padding, relu, stride=(1, 1)) -> dict[str, Tensor]:
     leaves = [leaf.detach().requires_grad_() for leaf in (maps, weight, bias)]
-    return gradients(convolve(*leaves, by(padding), Then(relu), kernels()), leaves)
+    return gradients(convolve(*leaves, by(padding, stride), Then(relu), kernels()), leaves)
 
 
-def torchs(maps, weight, bias, padding, mask=None) -> dict[str, Tensor]:
+def torchs(maps, weight, bias, padding, mask=None, stride=(1, 1)) -> dict[str, Tensor]:
     """The same in float64; the mask of the relu is given, as rounding may turn a sign near zero."""
     leaves = [leaf.detach().double().requires_grad_() for leaf in (maps, weight, bias)]
-    out = torch.conv2d(*leaves, padding=padding)
+    out = torch.conv2d(*leaves, stride, padding)
     return gradients(out if mask is None else out * mask, leaves)
 
 
@@ -76,20 +76,53 @@ def error(found: Tensor, exact: Tensor) -> float:
     window=st.tuples(st.integers(1, 5), st.integers(1, 5)),
     size=st.tuples(st.integers(1, 21), st.integers(1, 21)),
     padding=st.tuples(st.integers(0, 4), st.integers(0, 4)),
+    stride=st.sampled_from([(1, 1), (2, 2), (1, 2), (3, 1)]),
     relu=st.booleans(),
 )
-def test_it_is_torchs_convolution_with_its_gradients(count, channels, filters, window, size, padding, relu):
+def test_it_is_torchs_convolution_with_its_gradients(
+    count, channels, filters, window, size, padding, stride, relu
+):
     padding = tuple(min(p, w - 1) for p, w in zip(padding, window, strict=True))
     assume(all(s + 2 * p >= w for s, p, w in zip(size, padding, window, strict=True)))
     tensors = drawn(count, channels, filters, size, window)
-    assert suits(*tensors[:2], by(padding))
-    found = ours(*tensors, padding, relu)
-    exact = torchs(*tensors, padding, found["output"] > 0 if relu else None)
+    assert suits(*tensors[:2], by(padding, stride))
+    found = ours(*tensors, padding, relu, stride)
+    exact = torchs(*tensors, padding, found["output"] > 0 if relu else None, stride)
     for name in NAMES:
         of_maps = name in ("output", "maps")
         assert found[name].shape == exact[name].shape
         assert found[name].dtype == (HALF if of_maps else torch.float32)
         assert error(found[name], exact[name]) < (ROUNDED if of_maps else 3e-6), name
+
+
+@needs_tiles
+@settings(max_examples=30, deadline=None)
+@given(
+    count=st.integers(1, 9),
+    channels=st.integers(1, 5),
+    filters=st.sampled_from([16, 48]),
+    window=st.sampled_from([(3, 3), (7, 7), (5, 11)]),
+    size=st.tuples(st.integers(11, 33), st.integers(11, 33)),
+    stride=st.sampled_from([(1, 1), (2, 2), (4, 3)]),
+    padded=st.booleans(),
+)
+def test_pictures_of_few_channels(count, channels, filters, window, size, stride, padded):
+    padding = (window[0] // 2, window[1] // 2) if padded else (0, 0)
+    images, weight, bias = drawn(count, channels, filters, size, window)
+    assert suits(images, weight, by(padding, stride))
+    leaves = [weight.requires_grad_(), bias.requires_grad_()]
+    names = ("output", "weight", "bias")
+    found = gradients(convolve(images, *leaves, by(padding, stride), Then(False), kernels()), leaves, names)
+    exact = torchs(images, weight, bias, padding, None, stride)
+    for name in names:
+        assert error(found[name], exact[name]) < (ROUNDED if name == "output" else 3e-6), name
+
+
+def test_pictures_that_need_a_gradient_or_have_a_kernel_of_their_own_do_not_suit():
+    weight = torch.zeros(32, 3, 7, 7)
+    assert suits(torch.zeros(2, 3, 32, 32, dtype=HALF), weight, by((3, 3)))
+    assert not suits(torch.zeros(2, 3, 32, 32, dtype=HALF, requires_grad=True), weight, by((3, 3)))
+    assert not suits(torch.zeros(2, 3, 32, 32, dtype=HALF), torch.zeros(32, 3, 3, 3), by((1, 1)))
 
 
 @needs_tiles
@@ -216,10 +249,9 @@ WEIGHT = torch.zeros(64, 32, 3, 3)
         (PLAIN.float(), WEIGHT, by((0, 0))),
         (PLAIN, WEIGHT.to(HALF), by((0, 0))),
         (PLAIN, WEIGHT, by((3, 0))),
-        (PLAIN, WEIGHT, by((0, 0), (2, 2))),
         (PLAIN, WEIGHT, Convolving((1, 1), (0, 0), (2, 2), 1)),
         (PLAIN, torch.zeros(64, 16, 3, 3), Convolving((1, 1), (0, 0), (1, 1), 2)),
-        (PLAIN[:, :8], WEIGHT[:, :8], by((0, 0))),
+        (PLAIN[:, :8].clone().requires_grad_(), WEIGHT[:, :8], by((0, 0))),
         (PLAIN, WEIGHT[:40], by((0, 0))),
         (torch.zeros(2, 64, 80, 80, dtype=HALF), torch.zeros(64, 64, 3, 3), by((1, 1))),
         (torch.zeros(2, 512, 8, 8, dtype=HALF), torch.zeros(512, 512, 3, 3), by((1, 1))),

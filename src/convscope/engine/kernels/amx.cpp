@@ -4,6 +4,9 @@
 // across the ends of rows; what is made at the border is left out. A window's row, numbers that lie together, is multiplied
 // at once. The gradient of the maps is the same over the turned weights, that of the weights sums over pixels.
 //
+// Other steps, and pictures of few channels, are made such maps on their way into the cache: a window, or a row of it, becomes
+// the channels of one pixel.
+//
 // Bias, a 2×2 max-pool, relu and dropout happen before the result is written. A network's first convolution can run in the
 // same pass: its maps are never in memory. Channels and filters are multiples of 16. Maps lie pixel by pixel, bfloat16;
 // weights come as float and are rounded, sums are float. Sums over images are made in parts that do not depend on the
@@ -22,9 +25,11 @@
 
 namespace {
 
-struct Sizes {  // as Python gives them
+struct Sizes {  // as Python gives them: of the maps that are multiplied, and of those in memory
     int64_t images, height, width, channels, filters, out_height, out_width, size_y, size_x, pad_y, pad_x;
     int64_t relu, pool, threads, parts, together;
+    // A pixel's channels are `patch_y` rows of `patch_x` pixels that begin `edge` before it and `stride` after the last.
+    int64_t in_height, in_width, in_channels, patch_y, patch_x, stride_y, stride_x, edge_y, edge_x;
 };
 
 }  // namespace
@@ -55,6 +60,9 @@ struct Shape : Sizes {
     int64_t numbers() const { return rows() * columns() * filters; }  // of an image
     int64_t groups() const { return (images + together - 1) / together; }
     int64_t in_group(int64_t group) const { return least(together, images - group * together); }
+    int64_t in_row() const { return in_width * in_channels; }
+    int64_t in_image() const { return in_height * in_row(); }
+    bool in_patches() const { return patch_y * patch_x * stride_y * stride_x > 1; }
     int64_t used(int64_t count, int64_t of_height, int64_t of_width) const {  // places up to the last that counts
         return (count - 1) * area() + (of_height - 1) * step() + of_width;
     }
@@ -64,7 +72,7 @@ struct Shape : Sizes {
     int64_t sums() const { return places() * most(channels, filters); }                // floats
     int64_t floats() const {  // that one thread needs, each part on a line of the cache
         const int64_t halves = stored() * (channels + filters) + channels * turned_row() + 2 * paired() * filters;
-        return whole(sums() + halves / 2, 16) + 4 * 16;
+        return whole(sums() + halves / 2 + (in_patches() ? in_image() : 0), 16) + 5 * 16;
     }
 };
 
@@ -75,13 +83,15 @@ struct Memory {
     bfloat16 *given;   // [place][filter], the gradient with a border
     bfloat16 *turned;  // [channel][place]
     bfloat16 *pairs;   // [even or odd][16 filters][two places][filter][which], the first of the two at even or odd places
+    float* image;      // as it lies in memory, to add up its gradient, where maps are made of patches
 
     Memory(const Shape& s, float* memory)
         : sums(memory),
           maps(reinterpret_cast<bfloat16*>(sums + whole(s.sums(), 16))),
           given(maps + whole(s.stored() * s.channels, 32)),
           turned(given + whole(s.stored() * s.filters, 32)),
-          pairs(turned + whole(s.channels * s.turned_row(), 32)) {}
+          pairs(turned + whole(s.channels * s.turned_row(), 32)),
+          image(reinterpret_cast<float*>(pairs + whole(2 * s.paired() * s.filters, 32))) {}
 };
 
 // ---- maps with their border -------------------------------------------------------------------------------------------
@@ -91,13 +101,52 @@ inline void copy_row(const float* from, bfloat16* to, int64_t count) {
     for (int64_t i = 0; i < count; i += WIDTH) store(to + i, load(from + i));
 }
 
-// Maps (count, rows, columns, channels) to their places, all else zero.
-void place_maps(const Shape& s, const bfloat16* maps, int64_t count, bfloat16* to) {
+// Calls work(number in the image, channel of the pixel (y, x), how many numbers) for what of its patch lies in the image, row
+// by row.
+template <class Work>
+inline void patch(const Shape& s, int64_t y, int64_t x, const Work& work) {
+    const int64_t left = x * s.stride_x - s.edge_x, begin = most(-left, 0), end = least(s.patch_x, s.in_width - left);
+    for (int64_t p = 0; p < s.patch_y && begin < end; ++p) {
+        const int64_t row = y * s.stride_y + p - s.edge_y;
+        if (row >= 0 && row < s.in_height)
+            work((row * s.in_width + left + begin) * s.in_channels, (p * s.patch_x + begin) * s.in_channels,
+                 (end - begin) * s.in_channels);
+    }
+}
+
+// Images as they lie in memory to their places, all else zero.
+void place_maps(const Shape& s, const bfloat16* images, int64_t count, bfloat16* to) {
     std::memset(to, 0, s.stored() * s.channels * sizeof *to);
-    const int64_t row = s.width * s.channels;
     for (int64_t n = 0; n < count; ++n)
+        for (int64_t y = 0; y < s.height; ++y) {
+            const bfloat16* image = images + n * s.in_image();
+            bfloat16* row = to + (s.lead() + n * s.area() + y * s.step()) * s.channels;
+            if (!s.in_patches()) {
+                copy_row(image + y * s.in_row(), row, s.in_row());
+                continue;
+            }
+            for (int64_t x = 0; x < s.width; ++x)
+                patch(s, y, x, [&](int64_t from, int64_t channel, int64_t many) {
+                    copy_row(image + from, row + x * s.channels + channel, many);
+                });
+        }
+}
+
+// The gradient of one image from that of its places; `added` is memory for it.
+void take_gradient(const Shape& s, const float* sums, float* added, bfloat16* gradient) {
+    if (!s.in_patches()) {
         for (int64_t y = 0; y < s.height; ++y)
-            copy_row(maps + (n * s.height + y) * row, to + (s.lead() + n * s.area() + y * s.step()) * s.channels, row);
+            copy_row(sums + y * s.step() * s.channels, gradient + y * s.in_row(), s.in_row());
+        return;
+    }
+    std::memset(added, 0, s.in_image() * sizeof *added);
+    for (int64_t y = 0; y < s.height; ++y)
+        for (int64_t x = 0; x < s.width; ++x)
+            patch(s, y, x, [&](int64_t to, int64_t channel, int64_t many) {
+                const float* from = sums + (y * s.step() + x) * s.channels + channel;
+                for (int64_t i = 0; i < many; i += WIDTH) store(added + to + i, load(added + to + i) + load(from + i));
+            });
+    copy_row(added, gradient, s.in_image());
 }
 
 // [place][channel] to [channel][place].
@@ -276,7 +325,6 @@ void in_parts(const Shape& s, float* weights, float* biases, const Work& work) {
 
 void convolve(const Shape& s, const bfloat16* maps, const Weights& weights, const float* bias,
               const Outlet<bfloat16>& outlet, float* memory) {
-    const int64_t image = s.height * s.width * s.channels;
 #pragma omp parallel num_threads(s.threads)
     {
         const Tiles tiles;
@@ -284,7 +332,7 @@ void convolve(const Shape& s, const bfloat16* maps, const Weights& weights, cons
 #pragma omp for schedule(static)
         for (int64_t group = 0; group < s.groups(); ++group) {
             const int64_t first = group * s.together, count = s.in_group(group);
-            place_maps(s, maps + first * image, count, m.maps);
+            place_maps(s, maps + first * s.in_image(), count, m.maps);
             correlate(s, m.maps, s.channels, weights.forward, m.sums, s.filters,
                       s.used(count, s.out_height, s.out_width));
             for (int64_t n = 0; n < count; ++n)
@@ -296,15 +344,13 @@ void convolve(const Shape& s, const bfloat16* maps, const Weights& weights, cons
 // weights: (parts, taps, channels, filters); biases: (parts, filters).
 void convolve_gradient(const Shape& s, const bfloat16* maps, const Inlet<bfloat16>& inlet, const Weights& packed,
                        bfloat16* gradient, float* weights, float* biases, float* memory) {
-    const int64_t row = s.width * s.channels, image = s.height * row;
     in_parts(s, weights, biases, [&](int64_t, int64_t group, float* weight, float* bias) {
         const Memory m(s, memory + omp_get_thread_num() * s.floats());
         const int64_t first = group * s.together, count = s.in_group(group);
-        if (weight) place_maps(s, maps + first * image, count, m.maps);
+        if (weight) place_maps(s, maps + first * s.in_image(), count, m.maps);
         group_gradient(s, m, inlet.from(first * s.numbers()), count, packed, weight, bias);
         for (int64_t n = 0; packed.backward && n < count; ++n)
-            for (int64_t y = 0; y < s.height; ++y)
-                copy_row(m.sums + (n * s.area() + y * s.step()) * s.channels, gradient + (first + n) * image + y * row, row);
+            take_gradient(s, m.sums + n * s.area() * s.channels, m.image, gradient + (first + n) * s.in_image());
     });
 }
 
@@ -431,6 +477,21 @@ void pack_backward(const Shape& s, const float* weight, bfloat16* packed) {
     }
 }
 
+// The parts (parts, numbers, filters) of the gradient, summed in order, to (filters, numbers).
+void sum_parts(const Shape& s, const float* parts, float* gradient) {
+    const int64_t numbers = s.taps() * s.channels;
+#pragma omp parallel for schedule(static) num_threads(s.threads)
+    for (int64_t i = 0; i < numbers; i += SQUARE)
+        for (int64_t k = 0; k < s.filters; k += SQUARE) {
+            float sums[SQUARE * SQUARE] = {};
+            for (int64_t part = 0; part < s.parts; ++part)
+                for (int r = 0; r < SQUARE; ++r)
+                    for (int c = 0; c < SQUARE; ++c)
+                        sums[r * SQUARE + c] += parts[part * s.weights() + (i + r) * s.filters + k + c];
+            turn_square(sums, SQUARE, gradient + k * numbers + i, numbers);
+        }
+}
+
 }  // namespace
 
 #endif
@@ -448,6 +509,10 @@ void pack_forward_float32(const float* weight, bfloat16* packed, const Sizes* si
 }
 void pack_backward_float32(const float* weight, bfloat16* packed, const Sizes* sizes) {
     pack_backward(Shape(*sizes), weight, packed);
+}
+
+void sum_parts_float32(const float* parts, float* gradient, const Sizes* sizes) {
+    sum_parts(Shape(*sizes), parts, gradient);
 }
 
 void convolve_bfloat16(const bfloat16* maps, const bfloat16* packed, const float* bias, bfloat16* out, uint8_t* winner,

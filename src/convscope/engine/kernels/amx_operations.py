@@ -1,4 +1,4 @@
-"""Convolutions of step 1 in bfloat16 with the processor's matrix instructions (Intel's AMX), for training on a CPU.
+"""Convolutions in bfloat16 with the processor's matrix instructions (Intel's AMX), for training on a CPU.
 
 Maps (N, C, H, W) lie pixel by pixel, bfloat16; weights and their gradients are float32. `amx.cpp` does the work. The
 library that torch brings has these instructions too, but writes every map to memory and reads it again for pool, relu
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.nn.functional import pad
 
 from convscope.engine.kernels.method import (
     GRAIN,
@@ -28,6 +29,7 @@ from convscope.engine.kernels.method import (
 from convscope.engine.kernels.operations import (
     Convolving,
     Kernels,
+    Pair,
     _by_pixel,
     _Few,
     _few,
@@ -51,58 +53,113 @@ MOST_PARTS, PARTS_BYTES = (
 class _Sizes(ctypes.Structure):
     _fields_ = [(name, ctypes.c_int64) for name in (
         "images", "height", "width", "channels", "filters", "out_height", "out_width", "size_y", "size_x", "pad_y",
-        "pad_x", "relu", "pool", "threads", "parts", "together",
+        "pad_x", "relu", "pool", "threads", "parts", "together", "in_height", "in_width", "in_channels", "patch_y",
+        "patch_x", "stride_y", "stride_x", "edge_y", "edge_x",
     )]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Form:
+    """A convolution as the kernels multiply it.
+
+    Args:
+        maps: (C, H, W) of what is multiplied.
+        window: (rows, columns) over it.
+        padding: zeros around it.
+        patch: (rows, columns) of the maps in memory that are one pixel's channels; (1, 1) where they are multiplied as
+            they lie.
+        stride: from one patch to the next.
+        edge: zeros before the first.
+    """
+
+    maps: tuple[int, int, int]
+    window: Pair
+    padding: Pair
+    patch: Pair = (1, 1)
+    stride: Pair = (1, 1)
+    edge: Pair = (0, 0)
+
+    @property
+    def area(self) -> int:
+        """Pixels of an image with the border that it shares with the next."""
+        return (self.maps[1] + self.padding[0]) * (self.maps[2] + self.padding[1])
+
+
+def _form(maps: Tensor, weight: Tensor, by: Convolving) -> _Form:
+    """As they lie for steps of one; whole windows as one pixel for others; rows of a window where channels are few."""
+    _, channels, height, width = maps.shape
+    size_y, size_x = weight.shape[2:]
+    if by.stride == (1, 1) and not missing(channels):
+        return _Form((channels, height, width), (size_y, size_x), by.padding)
+    rows, columns = by.out(maps, weight)
+    if by.stride == (1, 1):
+        flat = (_whole(size_x * channels), height + 2 * by.padding[0], columns)
+        return _Form(flat, (size_y, 1), (0, 0), (1, size_x), (1, 1), by.padding)
+    flat = (_whole(size_y * size_x * channels), rows, columns)
+    return _Form(flat, (1, 1), (0, 0), (size_y, size_x), by.stride, by.padding)
+
+
+def _whole(numbers: int) -> int:
+    return numbers + missing(numbers)
 
 
 def suits(maps: Tensor, weight: Tensor, by: Convolving) -> bool:
     """Whether the method can take this convolution of maps (N, C, H, W), and gains by it (measured)."""
     filters, channels, *size = weight.shape
-    return (
+    if not (
         maps.device.type == "cpu"
         and maps.dtype == torch.bfloat16
         and weight.dtype == torch.float32
-        and (by.stride, by.dilation, by.groups) == ((1, 1), (1, 1), 1)
+        and (by.dilation, by.groups) == ((1, 1), 1)
         and all(padding < side for padding, side in zip(by.padding, size, strict=True))
         and filters % GRAIN == 0
-        and fills_grains(channels)
         and weight.numel() <= MOST_WEIGHTS
-        and _area(maps, by) * max(channels + missing(channels), filters) * 4 <= MOST_SUMS_BYTES
-    )
+        and (fills_grains(channels) or _is_picture(maps, weight, by))
+    ):
+        return False
+    form = _form(maps, weight, by)
+    return form.area * max(_whole(form.maps[0]), filters) * 4 <= MOST_SUMS_BYTES
 
 
-def _area(maps: Tensor, by: Convolving) -> int:
-    """Pixels of an image with the border that it shares with the next."""
-    return (maps.shape[2] + by.padding[0]) * (maps.shape[3] + by.padding[1])
+def _is_picture(maps: Tensor, weight: Tensor, by: Convolving) -> bool:
+    """Whether these are maps of few channels that need no gradient, and too many numbers a window for `is_few`."""
+    return not maps.requires_grad and not is_few(maps, weight, by) and weight.shape[1] < GRAIN
 
 
 def _sizes(maps: Tensor, weight: Tensor, by: Convolving, then: Then) -> _Sizes:
-    images, channels, height, width = maps.shape
-    filters, _, *size = weight.shape
-    out = by.out(maps, weight)
-    parts = max(2, min(MOST_PARTS, PARTS_BYTES // (4 * weight.numel())))
-    together = max(1, min(TOGETHER_PX // _area(maps, by), -(-images // parts)))
-    threads = torch.get_num_threads()
+    images, in_channels, *in_size = maps.shape
+    form, filters = _form(maps, weight, by), len(weight)
+    channels, height, width = form.maps
+    numbers = form.window[0] * form.window[1] * channels * filters
+    parts = max(2, min(MOST_PARTS, PARTS_BYTES // (4 * numbers)))
+    fitting = min(TOGETHER_PX // form.area, MOST_SUMS_BYTES // (4 * form.area * max(channels, filters)))
+    together = max(1, min(fitting, -(-images // parts)))
     return _Sizes(
         images,
         height,
         width,
         channels,
         filters,
-        *out,
-        *size,
-        *by.padding,
+        *by.out(maps, weight),
+        *form.window,
+        *form.padding,
         then.relu,
         then.pool,
-        threads,
+        torch.get_num_threads(),
         parts,
         together,
+        *in_size,
+        in_channels,
+        *form.patch,
+        *form.stride,
+        *form.edge,
     )
 
 
 def _packed(weight: Tensor, sizes: _Sizes, backward: bool, amx: Kernels) -> Tensor:
     """Weights (filters, C, rows, columns), float32, as bfloat16 in the order of the products."""
-    lying = weight.detach().permute(0, 2, 3, 1).contiguous()
+    lying = weight.detach().permute(0, 2, 3, 1).reshape(sizes.filters, sizes.size_y * sizes.size_x, -1)
+    lying = pad(lying, (0, sizes.channels - lying.shape[2])).contiguous()
     numbers, columns = (sizes.filters, sizes.channels) if backward else (sizes.channels, sizes.filters)
     deep = -(-sizes.size_x * numbers // DEEP) * DEEP
     packed = torch.empty(sizes.size_y * deep * columns, dtype=torch.bfloat16)
@@ -122,7 +179,18 @@ def _shift(bias: Tensor | None, filters: int) -> Tensor:
 
 
 def _parts_of_weight(sizes: _Sizes) -> Tensor:
-    return torch.empty(sizes.parts, sizes.size_y, sizes.size_x, sizes.channels, sizes.filters)
+    return torch.empty(sizes.parts, sizes.size_y * sizes.size_x, sizes.channels, sizes.filters)
+
+
+def _summed(parts: Tensor | None, weight: Tensor, sizes: _Sizes, amx: Kernels) -> Tensor | None:
+    """The gradient of the weight (filters, C, rows, columns) of its parts."""
+    if parts is None:
+        return None
+    filters, channels, *size = weight.shape
+    total = torch.empty(filters, sizes.size_y * sizes.size_x, sizes.channels)
+    amx.call("sum_parts", parts, parts, total, sizes)
+    numbers = weight[0].numel() // total.shape[1]  # the others are zeros that fill the grain
+    return total[:, :, :numbers].reshape(filters, *size, channels).permute(0, 3, 1, 2)
 
 
 class _Amx(Function):
@@ -178,7 +246,7 @@ class _Amx(Function):
             _scratch(sizes, amx),
             sizes,
         )
-        weight_gradient = None if weights is None else weights.sum(0).permute(3, 2, 0, 1)
+        weight_gradient = _summed(weights, weight, sizes, amx)
         return gradient, weight_gradient, biases.sum(0) if for_bias else None, None, None, None
 
 
@@ -187,7 +255,8 @@ def convolve(
 ) -> Tensor:
     """What `then` makes of the convolution of maps (N, C, H, W), bfloat16, with float32 weight (filters, C, rows,
     columns); one that `suits`."""
-    maps, weight = in_whole_grains(maps), in_whole_grains(weight)
+    if fills_grains(maps.shape[1]):
+        maps, weight = in_whole_grains(maps), in_whole_grains(weight)
     return _Amx.apply(maps, weight, bias, by, then, amx)  # type: ignore[no-any-return]
 
 
@@ -204,6 +273,7 @@ def suits_two(images: Tensor, first: First, weight: Tensor, by: Convolving) -> b
         and maps.shape[1] == weight.shape[1]
         and not missing(weight.shape[1])
         and maps[0].numel() * 4 <= MOST_FIRST_BYTES
+        and by.stride == (1, 1)
         and suits(maps, weight, by)
     )
 
@@ -288,7 +358,7 @@ class _Two(Function):
             None,
             first_gradient if for_first else None,
             total[-1] if for_first_bias else None,
-            None if weights is None else weights.sum(0).permute(3, 2, 0, 1),
+            _summed(weights, weight, sizes, amx),
             biases.sum(0) if for_bias else None,
             None,
             None,
