@@ -203,3 +203,17 @@ def test_recorded_steps_on_a_gpu(precision):
             form.training_forward(images)[0].square().sum().backward()
         for mine, theirs in zip(plain.parameters(), recorded.parameters(), strict=True):
             assert torch.allclose(mine.grad, theirs.grad, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_frozen_first_convolution_takes_images_as_they_are(frozen):
+    """As one that whitens: it makes large what neighbouring pixels differ in, and what rounding adds."""
+    reference = Net.parse("conv(2, (1, 2), bias=False), globalpool").build((1, 8, 8), 2)
+    convolution = next(part for part in reference.modules() if isinstance(part, torch.nn.Conv2d))
+    with torch.no_grad():
+        convolution.weight.copy_(torch.tensor([[[[-50.0, 50.0]]], [[[50.0, -50.0]]]]))
+    convolution.weight.requires_grad_(not frozen)
+    images = 1.0 + 0.02 * torch.rand(4, 1, 8, 8).cumsum(3)
+    form = fast(reference, Plan("cpu", "bfloat16", 1, "channels_last", False, 128, "a test"))
+    error = (form(images) - reference(images)).abs().max() / reference(images).abs().max()
+    assert (error < 0.01) == frozen

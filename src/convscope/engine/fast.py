@@ -158,11 +158,11 @@ class Fast(nn.Module):
         super().__init__()
         self.reference = reference.to(memory_format=torch.channels_last)
         self.arithmetic = arithmetic
-        self._operation = _Assembly(arithmetic).in_a_row(reference, reference.scored)
+        self._operation = _Assembly(arithmetic).of_images(reference, reference.scored)
         if settled and arithmetic.folds:
             moving = [name for name in reference.scored if name not in settled]
             rest = _Assembly(arithmetic).in_a_row(reference, moving)
-            self._operation = _chained((Settled(reference, settled), rest))
+            self._operation = _chained((_entering(arithmetic), Settled(reference, settled), rest))
         self._weights = [module.weight for module in reference.modules() if isinstance(module, Auxiliary)]
         self._train: Callable[[Tensor], tuple[Tensor, ...]] = self._every_output
         if arithmetic.recorded:
@@ -170,7 +170,7 @@ class Fast(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (N, K) of float images (N, C, H, W)."""
-        return self.arithmetic.leaving(self._operation(self.arithmetic.entering(images), None))
+        return self.arithmetic.leaving(self._operation(images, None))
 
     def training_forward(self, images: Tensor) -> tuple[Tensor, Outputs]:
         """The scores, and for each training-only output its weight and its scores (N, K)."""
@@ -180,7 +180,7 @@ class Fast(nn.Module):
     def _every_output(self, images: Tensor) -> tuple[Tensor, ...]:
         """The scores and those of each training-only output."""
         outputs: Outputs = []
-        scores = self._operation(self.arithmetic.entering(images), outputs)
+        scores = self._operation(images, outputs)
         return tuple(self.arithmetic.leaving(each) for each in (scores, *(more for _, more in outputs)))
 
     def set_draw(self, draw: Draw | None) -> None:
@@ -197,6 +197,17 @@ class _Assembly:
     @property
     def kernels(self) -> Kernels | None:
         return self.arithmetic.kernels
+
+    def of_images(self, network: Network, names: Sequence[str]) -> Operation:
+        """One operation for the named modules of a network.
+
+        A first convolution that is frozen takes the images as they are: if it whitens them, it makes small differences
+        of neighbouring pixels large, and with them what is rounded.
+        """
+        entering, first = _entering(self.arithmetic), network.get_submodule(names[0])
+        if not isinstance(first, nn.Conv2d) or first.weight.requires_grad:
+            return _chained((entering, self.in_a_row(network, names)))
+        return _chained((_alone(first), entering, self.in_a_row(network, names[1:])))
 
     def in_a_row(self, row: Row, names: Sequence[str]) -> Operation:
         """One operation for the named modules of a row."""
@@ -306,6 +317,10 @@ def _chained(operations: Iterable[Operation]) -> Operation:
         return images
 
     return run
+
+
+def _entering(arithmetic: Arithmetic) -> Operation:
+    return lambda images, _: arithmetic.entering(images)
 
 
 def _auxiliary(module: Auxiliary, path: Operation) -> Operation:
