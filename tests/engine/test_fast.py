@@ -217,3 +217,11 @@ def test_a_frozen_first_convolution_takes_images_as_they_are(frozen):
     form = fast(reference, Plan("cpu", "bfloat16", 1, "channels_last", False, 128, "a test"))
     error = (form(images) - reference(images)).abs().max() / reference(images).abs().max()
     assert (error < 0.01) == frozen
+
+
+def test_scores_of_a_last_dense_layer_are_not_rounded():
+    reference = Net.parse("flatten, dense(classes)").build((1, 8, 8), 10)
+    images = torch.rand(4, 1, 8, 8).bfloat16().float()
+    form = fast(reference, Plan("cpu", "bfloat16", 1, "channels_last", False, 128, "a test"))
+    assert torch.allclose(form(images), reference(images), rtol=1e-5, atol=1e-6)
+    assert not torch.equal(form(images), form(images).bfloat16().float())

@@ -202,12 +202,18 @@ class _Assembly:
         """One operation for the named modules of a network.
 
         A first convolution that is frozen takes the images as they are: if it whitens them, it makes small differences
-        of neighbouring pixels large, and with them what is rounded.
+        of neighbouring pixels large, and with them what is rounded. A last dense layer works in float32: of rounded
+        scores the loss makes worse gradients.
         """
-        entering, first = _entering(self.arithmetic), network.get_submodule(names[0])
-        if not isinstance(first, nn.Conv2d) or first.weight.requires_grad:
-            return _chained((entering, self.in_a_row(network, names)))
-        return _chained((_alone(first), entering, self.in_a_row(network, names[1:])))
+        modules = [network.get_submodule(name) for name in names]
+        before, after = [_entering(self.arithmetic)], []
+        if isinstance(modules[0], nn.Conv2d) and not modules[0].weight.requires_grad:
+            before.insert(0, _alone(modules.pop(0)))
+        last = modules[-1] if modules else None
+        if self.arithmetic.dtype and isinstance(last, nn.Linear):
+            modules.pop()
+            after.append(_scores(last))
+        return _chained((*before, *self.operations(modules), *after))
 
     def in_a_row(self, row: Row, names: Sequence[str]) -> Operation:
         """One operation for the named modules of a row."""
@@ -350,6 +356,11 @@ def _alone(module: nn.Module) -> Operation:
     if isinstance(module, LpPool | GlobalPool) or _has_other_numbers(module):
         return lambda images, _: _in_float32(images, module)
     return lambda images, _: module(images)
+
+
+def _scores(module: nn.Linear) -> Operation:
+    """In the weights' own numbers."""
+    return lambda vectors, _: functional.linear(vectors.to(module.weight.dtype), module.weight, module.bias)
 
 
 def _has_other_numbers(module: nn.Module) -> bool:
