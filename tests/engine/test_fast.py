@@ -225,3 +225,23 @@ def test_scores_of_a_last_dense_layer_are_not_rounded():
     form = fast(reference, Plan("cpu", "bfloat16", 1, "channels_last", False, 128, "a test"))
     assert torch.allclose(form(images), reference(images), rtol=1e-5, atol=1e-6)
     assert not torch.equal(form(images), form(images).bfloat16().float())
+
+
+def test_in_float32_a_frozen_first_convolution_runs_as_any_other():
+    """Its relu stays in its pass: only rounding is a reason to take it out."""
+    plan, text = (
+        Plan("cpu", "float32", 1, "channels_last", True, 128, "a test"),
+        "conv(32, 3), relu, globalpool",
+    )
+    graphs = []
+    for frozen in (False, True):
+        form = fast(Net.parse(text).build((1, 8, 8), 32), plan)
+        next(form.parameters()).requires_grad_(not frozen)
+        form = fast(form.reference, plan)
+        scores = form(torch.rand(2, 1, 8, 8))
+        node, names = scores.grad_fn, []
+        while node is not None:
+            names.append(type(node).__name__)
+            node = next((before for before, _ in node.next_functions if before is not None), None)
+        graphs.append([name for name in names if name != "AccumulateGrad"])
+    assert graphs[0] == graphs[1]

@@ -8,8 +8,8 @@ Every rewrite lives here and nowhere else. These change no result, forward or ba
 * neighbours joined into one pass over memory, where there are compiled kernels: pool, relu and dropout; norm, shortcut
   and relu; convolution and relu; a network's first two convolutions, whose maps in between are made again backward.
 
-In bfloat16 maps and the copies of the weights that a step works with have 8 bits of mantissa; sums, norms, the loss,
-the weights themselves and their gradients stay float32.
+In bfloat16 maps and the copies of the weights that a step works with have 8 bits of mantissa; sums, norms, the scores,
+the loss, the weights themselves and their gradients stay float32.
 """
 
 from __future__ import annotations
@@ -201,16 +201,18 @@ class _Assembly:
     def of_images(self, network: Network, names: Sequence[str]) -> Operation:
         """One operation for the named modules of a network.
 
-        A first convolution that is frozen takes the images as they are: if it whitens them, it makes small differences
-        of neighbouring pixels large, and with them what is rounded. A last dense layer works in float32: of rounded
-        scores the loss makes worse gradients.
+        In bfloat16 a first convolution that is frozen takes the images as they are: if it whitens them, it makes small
+        differences of neighbouring pixels large, and with them what is rounded. A last dense layer works in float32: of
+        rounded scores the loss makes worse gradients.
         """
         modules = [network.get_submodule(name) for name in names]
         before, after = [_entering(self.arithmetic)], []
+        if self.arithmetic.dtype is None:
+            return _chained((*before, *self.operations(modules)))
         if isinstance(modules[0], nn.Conv2d) and not modules[0].weight.requires_grad:
             before.insert(0, _alone(modules.pop(0)))
         last = modules[-1] if modules else None
-        if self.arithmetic.dtype and isinstance(last, nn.Linear):
+        if isinstance(last, nn.Linear):
             modules.pop()
             after.append(_scores(last))
         return _chained((*before, *self.operations(modules), *after))

@@ -159,7 +159,8 @@ def _sizes(maps: Tensor, weight: Tensor, by: Convolving, then: Then) -> _Sizes:
 def _packed(weight: Tensor, sizes: _Sizes, backward: bool, amx: Kernels) -> Tensor:
     """Weights (filters, C, rows, columns), float32, as bfloat16 in the order of the products."""
     lying = weight.detach().permute(0, 2, 3, 1).reshape(sizes.filters, sizes.size_y * sizes.size_x, -1)
-    lying = pad(lying, (0, sizes.channels - lying.shape[2])).contiguous()
+    lacking = sizes.channels - lying.shape[2]
+    lying = pad(lying, (0, lacking)) if lacking else lying.contiguous()
     numbers, columns = (sizes.filters, sizes.channels) if backward else (sizes.channels, sizes.filters)
     deep = -(-sizes.size_x * numbers // DEEP) * DEEP
     packed = torch.empty(sizes.size_y * deep * columns, dtype=torch.bfloat16)
