@@ -10,7 +10,8 @@ from torch import nn
 
 from convscope import nets
 from convscope.engine import Draw, Plan, fast
-from convscope.engine.fast import _pool_first, arithmetic_of
+from convscope.engine.arithmetic import arithmetic_of
+from convscope.engine.fast import _pool_first
 from convscope.engine.graphs import Recorded
 from convscope.layers import flatten, lrn
 from convscope.net import Net

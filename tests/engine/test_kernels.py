@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from convscope import compiling, nets
 from convscope.engine import Draw, Plan, fast, fast_optimizer
-from convscope.engine.fast import _pooled_size
 from convscope.engine.kernels import library, operations
 from convscope.engine.kernels.operations import Convolving, Drop, Kernels, Pooling
+from convscope.engine.windows import pooled_size
 from convscope.net import Net
 
 KERNELED = Plan("cpu", "float32", 2, "channels_last", True, 128, "a test")
@@ -84,7 +84,7 @@ def test_the_number_of_windows_is_torchs(size, window, stride, data, ceil):
     padding = data.draw(st.integers(0, window // 2))
     module = torch.nn.MaxPool2d(window, stride, padding, ceil_mode=ceil)
     images = torch.zeros(1, 1, size, size + 3)
-    assert _pooled_size(module, images) == tuple(module(images).shape[2:])
+    assert pooled_size(module, images) == tuple(module(images).shape[2:])
 
 
 def test_pool_lets_what_is_no_number_through(kernels):
@@ -327,7 +327,9 @@ def test_every_family_is_the_same_with_kernels(kernels, name, convolution):
 @pytest.mark.parametrize(
     "name", ["lecture", "mlp", "lenet5", "alexnet_small", "vgg11_small", "cifar_resnet20"]
 )
-@pytest.mark.parametrize(("compiled", "convolution"), [(True, "direct"), (True, "amx"), (False, "direct")])
+@pytest.mark.parametrize(
+    ("compiled", "convolution"), [(True, "direct"), (True, "winograd"), (True, "amx"), (False, "direct")]
+)
 def test_bfloat16_stays_near(kernels, name, compiled, convolution):
     reference, quick, images, _ = both_forms(name, "bfloat16", convolution)
     quick = (

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from convscope.engine.kernels import library
+from convscope.engine.kernels.method import Then
 from convscope.engine.kernels.operations import Convolving, Kernels
-from convscope.engine.kernels.products_operations import convolve, dense, suits, suits_dense
+from convscope.engine.kernels.products_operations import OwnProducts, suits, suits_dense
 
 needs_kernel = pytest.mark.skipif(
     library.load("products").library is None, reason="no C++ compiler on this machine"
@@ -59,7 +60,7 @@ def test_a_dense_layer_is_torchs_with_its_gradients(count, numbers, units):
     leaves = drawn((count, numbers), (units, numbers), (units,))
     assert suits_dense(*leaves[:2])
     exact = doubled(leaves)
-    found = with_gradients(dense(*leaves, products()), leaves)
+    found = with_gradients(OwnProducts(products()).dense(*leaves), leaves)
     assert_near(found, with_gradients(functional.linear(*exact), exact))
 
 
@@ -82,7 +83,7 @@ def test_a_convolution_is_torchs_with_its_gradients(
     leaves = drawn((count, channels, *extent), (filters, channels, *window), (filters,))
     assert suits(*leaves[:2], by(stride, padding))
     exact = doubled(leaves)
-    found = convolve(*leaves, by(stride, padding), relu, products())
+    found = OwnProducts(products()).convolve(*leaves, by(stride, padding), Then(relu))
     expected = functional.conv2d(*exact, stride=stride, padding=padding)
     expected = expected * (found > 0) if relu else expected  # rounding may turn a sign near zero
     assert_near(with_gradients(found, leaves), with_gradients(expected, exact))
@@ -91,19 +92,25 @@ def test_a_convolution_is_torchs_with_its_gradients(
 @needs_kernel
 def test_only_the_gradients_that_are_wanted_are_made_and_they_are_the_same():
     leaves = drawn((3, 16, 9, 9), (32, 16, 3, 3), (32,))
-    every = with_gradients(convolve(*leaves, by((2, 2), (1, 1)), True, products()), leaves)
+    every = with_gradients(OwnProducts(products()).convolve(*leaves, by((2, 2), (1, 1)), Then(True)), leaves)
     for number in range(3):
         some = [leaf.detach().requires_grad_(i == number) for i, leaf in enumerate(leaves)]
-        found = with_gradients(convolve(*some, by((2, 2), (1, 1)), True, products()), [some[number]])
+        found = with_gradients(
+            OwnProducts(products()).convolve(*some, by((2, 2), (1, 1)), Then(True)), [some[number]]
+        )
         assert torch.equal(found[1], every[number + 1])
 
 
 @needs_kernel
 def test_without_a_bias_and_with_weights_by_pixel_it_is_the_same_convolution():
     maps, weight, bias = drawn((2, 16, 8, 8), (32, 16, 3, 3), (32,))
-    plain = convolve(maps, weight, torch.zeros_like(bias), by((2, 2), (1, 1)), False, products())
+    plain = OwnProducts(products()).convolve(
+        maps, weight, torch.zeros_like(bias), by((2, 2), (1, 1)), Then(False)
+    )
     turned = weight.detach().to(memory_format=torch.channels_last)
-    assert torch.equal(convolve(maps, turned, None, by((2, 2), (1, 1)), False, products()), plain)
+    assert torch.equal(
+        OwnProducts(products()).convolve(maps, turned, None, by((2, 2), (1, 1)), Then(False)), plain
+    )
 
 
 @needs_kernel
@@ -114,8 +121,8 @@ def test_every_number_of_threads_gives_the_same_bits():
     try:
         for threads in (1, 2, 3, 5):
             torch.set_num_threads(threads)
-            convolved = convolve(*of_maps, by((2, 2), (1, 1)), True, products())
-            multiplied = dense(*of_vectors, products())
+            convolved = OwnProducts(products()).convolve(*of_maps, by((2, 2), (1, 1)), Then(True))
+            multiplied = OwnProducts(products()).dense(*of_vectors)
             found.append(with_gradients(convolved, of_maps) + with_gradients(multiplied, of_vectors))
     finally:
         torch.set_num_threads(before)

@@ -8,7 +8,7 @@ from pathlib import Path
 import convscope
 from convscope import compiling
 
-TRAINING = ("kernels", "winograd", "products", "amx", "amx_products")
+TRAINING = ("kernels", "winograd", "products", "tiles", "tile_products")
 SCORING = ("winograd",)
 
 

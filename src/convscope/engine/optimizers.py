@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from convscope.engine.fast import arithmetic_of
+from convscope.engine.arithmetic import arithmetic_of
 
 if TYPE_CHECKING:
     from convscope.engine.kernels.operations import Kernels

@@ -176,7 +176,8 @@ def _ways(plain: Plan) -> list[Plan]:
 
 def _methods(precision: str) -> tuple[str, ...]:
     """Our own methods that are worth a trial here: Winograd's is no match for matrix instructions."""
-    if precision == "bfloat16" and library.load("amx").library is not None:
+    tiles = library.load("tiles").library if precision == "bfloat16" else None
+    if tiles is not None and tiles.has_matrix_instructions():
         return ("amx",)
     return ("winograd",) if library.load("winograd").library is not None else ()
 

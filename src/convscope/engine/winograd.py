@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from convscope.engine.kernels import library
 from convscope.engine.kernels.method import GRAIN, fills_grains, in_whole_grains, missing
 from convscope.engine.kernels.operations import Kernels, no_dropout
-from convscope.engine.kernels.winograd_operations import MOST_WEIGHTS, TILES, Shape, scratch
+from convscope.engine.kernels.passes import scratch
+from convscope.engine.kernels.winograd_operations import MOST_WEIGHTS, TILES, Shape
 
 POINTS = (0.625, 1.5)  # winograd.cpp has the same
 
@@ -66,7 +67,7 @@ class Winograd(nn.Module):
         kernels = _kernels()
         sizes = (count, height, width, channels, filters, rows, columns, self.top, self.left)
         shape = Shape(*sizes, self.relu, self.pool, TILES, torch.get_num_threads(), 1)
-        tiles = scratch(shape, False, kernels)
+        tiles = scratch(kernels, "scratch", False, shape)
         kernels.call(
             *("convolve", images, images, self._transformed(), self._bias, out, None, tiles, shape),
             no_dropout(),

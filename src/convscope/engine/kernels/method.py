@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from convscope.engine.kernels.operations import Convolving, Drop
+from convscope.engine.kernels.operations import Convolving, Drop, is_few
 
 GRAIN = 16  # channels and filters are multiples of it: the floats in the widest register
 MOST_FIRST_BYTES = 2**18
@@ -71,6 +72,26 @@ class DenseMethod(Protocol):
         """The layer's outputs (N, units); one that `suits_dense`."""
 
 
+@dataclass(frozen=True, eq=False)
+class Methods:
+    """What a plan takes instead of torch's operations.
+
+    Args:
+        main: for every convolution that suits it.
+        others: for convolutions that do not; the first one that they suit.
+        dense: for dense layers; the first one that they suit.
+    """
+
+    main: Method | None = None
+    others: tuple[PlainMethod, ...] = ()
+    dense: tuple[DenseMethod, ...] = ()
+
+    @property
+    def of_convolutions(self) -> tuple[PlainMethod, ...]:
+        """In the order in which they are asked."""
+        return (*((self.main,) if self.main else ()), *self.others)
+
+
 def missing(channels: int) -> int:
     """How many channels of zeros make whole grains of so many.
 
@@ -95,3 +116,16 @@ def maps_between(images: Tensor, first: First) -> Tensor:
     """The shape of the first convolution's maps, without their memory."""
     shape = (len(images), len(first.weight), *first.by.out(images, first.weight))
     return images.new_empty(1).expand(shape)
+
+
+def fits_between(images: Tensor, first: First, weight: Tensor) -> bool:
+    """Whether the first convolution, which has a kernel of its own, makes what the second, with this weight, takes, and
+    its maps stay in the caches."""
+    maps = maps_between(images, first)
+    return (
+        is_few(images, first.weight, first.by)
+        and first.weight.dtype == torch.float32
+        and maps.shape[1] == weight.shape[1]
+        and not missing(weight.shape[1])
+        and maps[0].numel() * 4 <= MOST_FIRST_BYTES
+    )

@@ -82,11 +82,6 @@ def _multiplied(left: Tensor, right: Tensor, bias: Tensor | None, products: Kern
     return out
 
 
-def dense(vectors: Tensor, weight: Tensor, bias: Tensor | None, products: Kernels) -> Tensor:
-    """Scores (N, units) of vectors (N, D) with weight (units, D); one that `suits_dense`."""
-    return _Dense.apply(vectors, weight, bias, products)  # type: ignore[no-any-return]
-
-
 # ---- convolutions -----------------------------------------------------------------------------------------
 
 
@@ -202,16 +197,9 @@ def _scratch(shape: _Shape, products: Kernels) -> Tensor:
     return torch.empty(int(floats))
 
 
-def convolve(
-    maps: Tensor, weight: Tensor, bias: Tensor | None, by: Convolving, relu: bool, products: Kernels
-) -> Tensor:
-    """relu of the convolution of maps (N, C, H, W) with weight (filters, C, rows, columns); one that `suits`."""
-    return _Patches.apply(maps, weight, bias, by, relu, products)  # type: ignore[no-any-return]
-
-
 @dataclass(frozen=True, eq=False)
 class OwnProducts:
-    """The functions here as a `PlainMethod` and a `DenseMethod`."""
+    """A `PlainMethod` and a `DenseMethod`."""
 
     kernels: Kernels
 
@@ -221,10 +209,10 @@ class OwnProducts:
     def convolve(
         self, maps: Tensor, weight: Tensor, bias: Tensor | None, by: Convolving, then: Then
     ) -> Tensor:
-        return convolve(maps, weight, bias, by, then.relu, self.kernels)
+        return _Patches.apply(maps, weight, bias, by, then.relu, self.kernels)  # type: ignore[no-any-return]
 
     def suits_dense(self, vectors: Tensor, weight: Tensor) -> bool:
         return suits_dense(vectors, weight)
 
     def dense(self, vectors: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return dense(vectors, weight, bias, self.kernels)
+        return _Dense.apply(vectors, weight, bias, self.kernels)  # type: ignore[no-any-return]

@@ -1,12 +1,16 @@
-// Matrix instructions (Intel's AMX): eight registers of 16 rows of 64 bytes; one instruction adds the product of 16×32
-// and 32×16 bfloat16 numbers to 16×16 floats. Nothing is here where the processor or the compiler has none.
+// Products of tiles of bfloat16 numbers, 16×32 by 32×16, added to 16×16 floats: by matrix instructions (Intel's AMX: eight
+// registers of a tile each) where there are some, else with sixteen registers of sums and products in pairs (AVX512-BF16).
+// Nothing is here where the processor or the compiler has neither.
 
-#if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__linux__)
+#if defined(__AVX512BF16__) && defined(__AVX512BW__)
 #define HAS_TILES
-
-#include <immintrin.h>
+#if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__linux__)
+#define HAS_MATRIX_INSTRUCTIONS
 #include <sys/syscall.h>
 #include <unistd.h>
+#endif
+
+#include <immintrin.h>
 
 #include <cstdint>
 
@@ -16,7 +20,15 @@ using bfloat16 = uint16_t;
 using std::int64_t;
 
 constexpr int64_t SIDE = 16, DEEP = 32;     // rows and columns of a product, and how many numbers it sums
-constexpr int64_t PACKED = DEEP * SIDE;     // numbers in a register: of the right matrix two rows' lie in pairs
+constexpr int64_t PACKED = DEEP * SIDE;     // numbers in a tile: of the right matrix two rows' lie in pairs
+
+// Where a product's numbers lie: sums of ROWS × COLUMNS tiles, `left` rows and sums' rows so many bytes apart, the next 16
+// rows and the next tile of the right matrix so many numbers on.
+struct Places {
+    int64_t left_row_bytes, next_left, next_right, sums_row_bytes, next_sums_row, next_sums_column;
+};
+
+#ifdef HAS_MATRIX_INSTRUCTIONS
 
 // Linux saves these registers for those only who asked.
 inline bool may_use_tiles() {
@@ -53,16 +65,14 @@ public:
 // The compiler does not know that tile instructions read and write memory.
 inline void in_memory() { asm volatile("" ::: "memory"); }
 
-// Where a product's numbers lie: sums of ROWS × COLUMNS tiles, `left` rows and sums' rows so many bytes apart, the next 16
-// rows and the next tile of the right matrix so many numbers on.
-struct Places {
-    int64_t left_row_bytes, next_left, next_right, sums_row_bytes, next_sums_row, next_sums_column;
-};
+constexpr int64_t MOST_TILES = 2;  // in a row or column that are summed together
 
 // Begins, adds to and ends ROWS × COLUMNS (1 or 2) tiles of sums, in registers 0 to 3; 4 to 7 hold what is multiplied.
 template <int ROWS, int COLUMNS>
 struct Sums {
     const Places& p;
+
+    explicit Sums(const Places& places) : p(places) {}
 
     void zero() const {
         in_memory();
@@ -103,12 +113,64 @@ struct Sums {
     }
 };
 
-// Calls work(first, how many: 1 or 2) for tiles in pairs, and the last alone where their number is odd.
+#else
+
+inline bool may_use_tiles() { return true; }
+struct Tiles {
+    Tiles() {}  // nothing to set up
+};
+
+constexpr int64_t MOST_TILES = 1;  // in a row or column that are summed together
+
+// As above, for one tile, whose rows are in registers.
+template <int ROWS, int COLUMNS>
+struct Sums {
+    static_assert(ROWS == 1 && COLUMNS == 1, "more have no room in the registers");
+    const Places& p;
+    __m512 rows[SIDE];
+
+    explicit Sums(const Places& places) : p(places) {}
+
+    void zero() {
+#pragma GCC unroll 16
+        for (int r = 0; r < SIDE; ++r) rows[r] = _mm512_setzero_ps();
+    }
+    void load(const float* from) {
+#pragma GCC unroll 16
+        for (int r = 0; r < SIDE; ++r) rows[r] = _mm512_loadu_ps(row(from, r));
+    }
+    void add(const bfloat16* left, const bfloat16* right) {
+#pragma GCC unroll 16
+        for (int k = 0; k < SIDE; ++k) {
+            const __m512bh pairs = (__m512bh)_mm512_loadu_si512(right + k * DEEP);
+#pragma GCC unroll 16
+            for (int r = 0; r < SIDE; ++r) {
+                int32_t pair;
+                std::memcpy(&pair, reinterpret_cast<const char*>(left) + r * p.left_row_bytes + 4 * k, sizeof pair);
+                rows[r] = _mm512_dpbf16_ps(rows[r], (__m512bh)_mm512_set1_epi32(pair), pairs);
+            }
+        }
+    }
+    void store(float* to) const {
+#pragma GCC unroll 16
+        for (int r = 0; r < SIDE; ++r) _mm512_storeu_ps(const_cast<float*>(row(to, r)), rows[r]);
+    }
+
+private:
+    const float* row(const float* first, int64_t r) const {
+        return reinterpret_cast<const float*>(reinterpret_cast<const char*>(first) + r * p.sums_row_bytes);
+    }
+};
+
+#endif
+
+// Calls work(first, how many: 1 or 2) for tiles in pairs, as far as pairs are summed together, and the others alone.
 template <class Work>
 inline void in_pairs(int64_t tiles, const Work& work) {
     int64_t i = 0;
-    for (; i + 2 <= tiles; i += 2) work(i, std::integral_constant<int, 2>{});
-    if (i < tiles) work(i, std::integral_constant<int, 1>{});
+    if constexpr (MOST_TILES == 2)
+        for (; i + 2 <= tiles; i += 2) work(i, std::integral_constant<int, 2>{});
+    for (; i < tiles; ++i) work(i, std::integral_constant<int, 1>{});
 }
 
 // ---- numbers in pairs -------------------------------------------------------------------------------------------------
@@ -153,11 +215,23 @@ inline void turn_block(const bfloat16* from, int64_t in_step, bfloat16* to, int6
 
 #endif
 
+extern "C" {
+
 // Whether this processor and system let us; it must be asked before anything else of a library is called.
-extern "C" int permitted() {
+int permitted() {
 #ifdef HAS_TILES
     return may_use_tiles();
 #else
     return 0;
 #endif
 }
+
+int has_matrix_instructions() {
+#ifdef HAS_MATRIX_INSTRUCTIONS
+    return 1;
+#else
+    return 0;
+#endif
+}
+
+}  // extern "C"

@@ -1,4 +1,4 @@
-"""Convolutions and dense layers with matrix instructions, and their gradients, against torch's in float64."""
+"""Convolutions and dense layers by products of tiles in bfloat16, and their gradients, against torch's in float64."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch import Tensor
 from convscope import nets
 from convscope.engine import Plan, fast
 from convscope.engine.kernels import library
-from convscope.engine.kernels.amx_operations import convolve, convolve_two, suits, suits_two
-from convscope.engine.kernels.amx_products_operations import dense, suits_dense
 from convscope.engine.kernels.method import First, Then
 from convscope.engine.kernels.operations import Convolving, Drop, Kernels, Pooling, pool
+from convscope.engine.kernels.tile_products_operations import TileDense, suits_dense
+from convscope.engine.kernels.tiles_operations import TileMethod, suits, suits_two
 
 needs_tiles = pytest.mark.skipif(
-    library.load("amx").library is None, reason="no matrix instructions (AMX) on this machine"
+    library.load("tiles").library is None, reason="neither AMX nor AVX512-BF16 on this machine"
 )
 NAMES = ("output", "maps", "weight", "bias")
 HALF = torch.bfloat16
 ROUNDED = 3e-3  # of what is written in bfloat16, half a last place is 2e-3 at most
 
 
-def kernels(name: str = "amx") -> Kernels:
+def kernels(name: str = "tiles") -> Kernels:
     found = library.load(name).library
     assert found is not None
     return Kernels(found)
@@ -52,7 +52,7 @@ def gradients(out: Tensor, leaves: list[Tensor], names: tuple[str, ...] = NAMES)
 
 def ours(maps, weight, bias, padding, relu, stride=(1, 1)) -> dict[str, Tensor]:
     leaves = [leaf.detach().requires_grad_() for leaf in (maps, weight, bias)]
-    return gradients(convolve(*leaves, by(padding, stride), Then(relu), kernels()), leaves)
+    return gradients(TileMethod(kernels()).convolve(*leaves, by(padding, stride), Then(relu)), leaves)
 
 
 def torchs(maps, weight, bias, padding, mask=None, stride=(1, 1)) -> dict[str, Tensor]:
@@ -112,7 +112,9 @@ def test_pictures_of_few_channels(count, channels, filters, window, size, stride
     assert suits(images, weight, by(padding, stride))
     leaves = [weight.requires_grad_(), bias.requires_grad_()]
     names = ("output", "weight", "bias")
-    found = gradients(convolve(images, *leaves, by(padding, stride), Then(False), kernels()), leaves, names)
+    found = gradients(
+        TileMethod(kernels()).convolve(images, *leaves, by(padding, stride), Then(False)), leaves, names
+    )
     exact = torchs(images, weight, bias, padding, None, stride)
     for name in names:
         assert error(found[name], exact[name]) < (ROUNDED if name == "output" else 3e-6), name
@@ -156,7 +158,7 @@ def test_pool_relu_and_dropout_in_its_pass_are_those_of_a_pass_of_their_own(
     for together, results in ((True, found), (False, expected)):
         leaves = [each.detach().requires_grad_() for each in (maps, weight, bias)]
         if together:
-            out = convolve(*leaves, by(padding), Then(relu, True, drop), kernels())
+            out = TileMethod(kernels()).convolve(*leaves, by(padding), Then(relu, True, drop))
         else:
             between = torch.conv2d(leaves[0].float(), leaves[1], leaves[2], padding=padding)
             half = (between.shape[2] // 2, between.shape[3] // 2)
@@ -182,11 +184,11 @@ def drawn_whole(count, channels, filters, size) -> list[Tensor]:
 def test_not_a_number_wins_its_window_and_stays_through_the_relu():
     maps, weight, bias = drawn(2, 16, 16, (8, 8))
     maps[0, 3, 0, 0] = float("nan")
-    pooled = convolve(maps, weight, bias, by((1, 1)), Then(True, True), kernels())
+    pooled = TileMethod(kernels()).convolve(maps, weight, bias, by((1, 1)), Then(True, True))
     assert pooled[0, :, 0, 0].isnan().all()
     assert not pooled[0, :, 3, 3].isnan().any()
     assert not pooled[1].isnan().any()
-    out = convolve(maps, weight, bias, by((1, 1)), Then(True), kernels())
+    out = TileMethod(kernels()).convolve(maps, weight, bias, by((1, 1)), Then(True))
     assert out[0, :, :2, :2].isnan().all()
 
 
@@ -214,7 +216,7 @@ def test_only_the_gradients_that_are_wanted_are_made_and_they_are_the_same():
     every = ours(*tensors, (1, 1), True)
     for number, name in enumerate(NAMES[1:]):
         leaves = [leaf.detach().requires_grad_(i == number) for i, leaf in enumerate(tensors)]
-        out = convolve(*leaves, by((1, 1)), Then(True), kernels())
+        out = TileMethod(kernels()).convolve(*leaves, by((1, 1)), Then(True))
         (gradient,) = torch.autograd.grad(out, leaves[number], entering(out))
         assert torch.equal(gradient, every[name]), name
 
@@ -222,9 +224,9 @@ def test_only_the_gradients_that_are_wanted_are_made_and_they_are_the_same():
 @needs_tiles
 def test_without_a_bias_and_with_weights_by_pixel_it_is_the_same_convolution():
     maps, weight, bias = drawn(2, 16, 32, (9, 9))
-    plain = convolve(maps, weight, torch.zeros_like(bias), by((0, 0)), Then(False), kernels())
+    plain = TileMethod(kernels()).convolve(maps, weight, torch.zeros_like(bias), by((0, 0)), Then(False))
     turned = weight.to(memory_format=torch.channels_last)
-    assert torch.equal(convolve(maps, turned, None, by((0, 0)), Then(False), kernels()), plain)
+    assert torch.equal(TileMethod(kernels()).convolve(maps, turned, None, by((0, 0)), Then(False)), plain)
 
 
 @needs_tiles
@@ -270,7 +272,9 @@ TWO = ("output", "first weight", "first bias", "weight", "bias")
 def two(leaves: list[Tensor], first_by: Convolving, second: Convolving, then: Then) -> dict[str, Tensor]:
     images, first_weight, first_bias, weight, bias = leaves
     first = First(first_weight, first_bias, first_by)
-    return gradients(convolve_two(images, first, weight, bias, second, then, kernels()), leaves[1:], TWO)
+    return gradients(
+        TileMethod(kernels()).convolve_two(images, first, weight, bias, second, then), leaves[1:], TWO
+    )
 
 
 def drawn_two(count, channels, between, filters, size, window) -> list[Tensor]:
@@ -319,7 +323,7 @@ def test_two_convolutions_in_one_pass_are_those_one_after_the_other(
     images, first_weight, first_bias, weight, bias = leaves
     maps = torch.conv2d(images.float(), first_weight, first_bias, stride, first_padding).relu()
     assert torch.equal(maps, maps.to(HALF).float())
-    out = convolve(maps.to(HALF), weight, bias, by(padding), then, kernels())
+    out = TileMethod(kernels()).convolve(maps.to(HALF), weight, bias, by(padding), then)
     apart = gradients(out.flatten(1) if flat else out, leaves[1:], TWO)
     assert torch.equal(found["output"], apart["output"])
     for name, tensor in apart.items():
@@ -352,7 +356,7 @@ def test_of_two_convolutions_only_the_gradients_that_are_wanted_are_made_and_the
     for wanted in range(1, 2**4):
         some = [leaf.detach().requires_grad_(bool(wanted >> i & 1)) for i, leaf in enumerate(leaves[1:])]
         first = First(some[0], some[1], first_by)
-        out = convolve_two(leaves[0], first, some[2], some[3], by((0, 0)), then, kernels())
+        out = TileMethod(kernels()).convolve_two(leaves[0], first, some[2], some[3], by((0, 0)), then)
         out.backward(entering(out))
         for name, leaf in zip(TWO[1:], some, strict=True):
             assert leaf.grad is None if not leaf.requires_grad else torch.equal(leaf.grad, every[name])
@@ -361,10 +365,14 @@ def test_of_two_convolutions_only_the_gradients_that_are_wanted_are_made_and_the
 @needs_tiles
 def test_two_convolutions_without_biases_are_those_with_biases_of_zero():
     images, first_weight, _, weight, _ = drawn_two(3, 2, 32, 16, (12, 12), (3, 3))
-    args = (by((0, 0)), Then(False), kernels())
+    args = (by((0, 0)), Then(False))
     zeros = [torch.zeros(32), torch.zeros(16)]
-    one = convolve_two(images, First(first_weight, None, by((0, 0))), weight, None, *args)
-    other = convolve_two(images, First(first_weight, zeros[0], by((0, 0))), weight, zeros[1], *args)
+    one = TileMethod(kernels()).convolve_two(
+        images, First(first_weight, None, by((0, 0))), weight, None, *args
+    )
+    other = TileMethod(kernels()).convolve_two(
+        images, First(first_weight, zeros[0], by((0, 0))), weight, zeros[1], *args
+    )
     assert torch.equal(one, other)
 
 
@@ -400,7 +408,7 @@ def drawn_dense(count, numbers, units) -> list[Tensor]:
 
 def ours_dense(vectors, weight, bias) -> dict[str, Tensor]:
     leaves = [leaf.detach().requires_grad_() for leaf in (vectors, weight, bias)]
-    return gradients(dense(*leaves, kernels("amx_products")), leaves, DENSE)
+    return gradients(TileDense(kernels("tile_products")).dense(*leaves), leaves, DENSE)
 
 
 @needs_tiles
@@ -423,7 +431,7 @@ def test_of_a_dense_layer_only_the_gradients_that_are_wanted_are_made_and_they_a
     every = ours_dense(*tensors)
     for wanted in range(1, 2**3):
         leaves = [leaf.detach().requires_grad_(bool(wanted >> i & 1)) for i, leaf in enumerate(tensors)]
-        out = dense(*leaves, kernels("amx_products"))
+        out = TileDense(kernels("tile_products")).dense(*leaves)
         out.backward(entering(out))
         for name, leaf in zip(DENSE[1:], leaves, strict=True):
             assert leaf.grad is None if not leaf.requires_grad else torch.equal(leaf.grad, every[name])

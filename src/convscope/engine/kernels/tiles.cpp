@@ -166,7 +166,7 @@ void correlate(const Shape& s, const bfloat16* from, int64_t numbers, const bflo
     const Places p{numbers * 2, SIDE * numbers, PACKED, columns * 4, SIDE * columns, SIDE};
     in_pairs(blocks, [&](int64_t block, auto many_columns) {
         in_pairs((used + SIDE - 1) / SIDE, [&](int64_t tile, auto many_rows) {
-            const Sums<many_rows, many_columns> sum{p};
+            Sums<many_rows, many_columns> sum(p);
             const bfloat16 *left = from + tile * SIDE * numbers, *right = packed + block * PACKED;
             sum.zero();
             for (int64_t y = 0; y < s.size_y; ++y, left += s.step() * numbers)
@@ -190,7 +190,7 @@ void add_products(const Shape& s, const bfloat16* turned, const bfloat16* pairs,
                 const bfloat16* maps = turned + offset - before;
                 const bfloat16* given = pairs + odd * half + block * SIDE * s.paired() + (DEEP - before + odd) * SIDE;
                 in_pairs(s.channels / SIDE, [&](int64_t tile, auto many_rows) {
-                    const Sums<many_rows, many_columns> sum{p};
+                    Sums<many_rows, many_columns> sum(p);
                     float* to = weights + (tap * s.channels + tile * SIDE) * s.filters + block * SIDE;
                     if (first >= end) return;
                     sum.load(to);
@@ -502,7 +502,10 @@ void sum_parts(const Shape& s, const float* parts, float* gradient) {
 
 extern "C" {
 
-void scratch_float32(int64_t* floats, const Sizes* sizes) { *floats = sizes->threads * Shape(*sizes).floats(); }
+// Floats that all threads together need, forward and backward.
+void scratch_float32(int64_t* forward_backward, const Sizes* sizes) {
+    forward_backward[0] = forward_backward[1] = sizes->threads * Shape(*sizes).floats();
+}
 
 void pack_forward_float32(const float* weight, bfloat16* packed, const Sizes* sizes) {
     pack_forward(Shape(*sizes), weight, packed);
@@ -527,9 +530,10 @@ void convolve_gradient_bfloat16(const bfloat16* maps, const bfloat16* out_gradie
 }
 
 // The network's first convolution and relu in float, then this one.
-void scratch_two_float32(int64_t* floats, const Few* few, const Sizes* sizes) {
+void scratch_two_float32(int64_t* forward_backward, const Few* few, const Sizes* sizes) {
     const Shape shape(*sizes);
-    *floats = shape.threads * (shape.floats() + InHand::floats(shape, First{nullptr, nullptr, nullptr, *few}));
+    const int64_t floats = shape.floats() + InHand::floats(shape, First{nullptr, nullptr, nullptr, *few});
+    forward_backward[0] = forward_backward[1] = shape.threads * floats;
 }
 void convolve_two_float32(const float* pictures, const float* weight_before, const float* bias_before,
                           const bfloat16* packed, const float* bias, bfloat16* out, uint8_t* winner, int64_t flat,

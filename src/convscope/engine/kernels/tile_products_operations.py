@@ -1,7 +1,7 @@
-"""Dense layers in bfloat16 with the processor's matrix instructions (Intel's AMX), for training on a CPU.
+"""Dense layers in bfloat16 by products of tiles, for training on a CPU with AMX or AVX512-BF16.
 
 Vectors and their gradients are bfloat16; weights and their gradients are float32 and are rounded on their way into the
-caches, where torch makes a rounded copy of each in memory. `amx_products.cpp` does the work.
+caches, where torch makes a rounded copy of each in memory. `tile_products.cpp` does the work.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ def suits_dense(vectors: Tensor, weight: Tensor) -> bool:
 
 class _Dense(Function):
     @staticmethod
-    def forward(ctx: Any, vectors: Tensor, weight: Tensor, bias: Tensor | None, amx: Kernels) -> Tensor:
+    def forward(ctx: Any, vectors: Tensor, weight: Tensor, bias: Tensor | None, tiles: Kernels) -> Tensor:
         vectors, weight = vectors.contiguous(), weight.detach().contiguous()
         sizes = _Sizes(*vectors.shape, len(weight), torch.get_num_threads())
         out = vectors.new_empty(len(vectors), len(weight))
         shift = None if bias is None else bias.detach().contiguous()
-        amx.call("dense", vectors, vectors, weight, shift, out, _scratch(sizes, False, amx), sizes)
+        tiles.call("dense", vectors, vectors, weight, shift, out, _scratch(sizes, False, tiles), sizes)
         ctx.save_for_backward(vectors, weight)
-        ctx.sizes, ctx.amx = sizes, amx
+        ctx.sizes, ctx.tiles = sizes, tiles
         return out
 
     @staticmethod
     def backward(ctx: Any, out_gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         vectors, weight = ctx.saved_tensors
-        sizes, amx = ctx.sizes, ctx.amx
+        sizes, tiles = ctx.sizes, ctx.tiles
         for_vectors, for_weight, for_bias = ctx.needs_input_grad[:3]
         out_gradient = out_gradient.contiguous()
         gradient = torch.empty_like(vectors) if for_vectors else None
         weights = torch.empty_like(weight) if for_weight else None
-        amx.call(
+        tiles.call(
             "dense_gradient",
             vectors,
             vectors,
@@ -65,26 +65,21 @@ class _Dense(Function):
             out_gradient.t().contiguous(),
             gradient,
             weights,
-            _scratch(sizes, True, amx),
+            _scratch(sizes, True, tiles),
             sizes,
         )
         return gradient, weights, out_gradient.float().sum(0) if for_bias else None, None
 
 
-def _scratch(sizes: _Sizes, backward: bool, amx: Kernels) -> Tensor:
+def _scratch(sizes: _Sizes, backward: bool, tiles: Kernels) -> Tensor:
     floats = torch.empty(2, dtype=torch.int64)
-    amx.call("scratch", torch.empty(0), floats, sizes)
+    tiles.call("scratch", torch.empty(0), floats, sizes)
     return torch.empty(int(floats[int(backward)]))
 
 
-def dense(vectors: Tensor, weight: Tensor, bias: Tensor | None, amx: Kernels) -> Tensor:
-    """Scores (N, units) of vectors (N, D), bfloat16, with float32 weight (units, D); one that `suits_dense`."""
-    return _Dense.apply(vectors, weight, bias, amx)  # type: ignore[no-any-return]
-
-
 @dataclass(frozen=True, eq=False)
-class AmxDense:
-    """The functions here as a `DenseMethod`."""
+class TileDense:
+    """A `DenseMethod`."""
 
     kernels: Kernels
 
@@ -92,4 +87,4 @@ class AmxDense:
         return suits_dense(vectors, weight)
 
     def dense(self, vectors: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return dense(vectors, weight, bias, self.kernels)
+        return _Dense.apply(vectors, weight, bias, self.kernels)  # type: ignore[no-any-return]

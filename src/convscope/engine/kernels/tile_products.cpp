@@ -60,12 +60,16 @@ void pack_rows(const T* from, int64_t step, int64_t rows, int64_t columns, bfloa
 void multiply(const bfloat16* left, int64_t left_step, const bfloat16* packed, float* sums, int64_t sums_step,
               int64_t rows, int64_t count, bool added) {
     const Places p{left_step * 2, SIDE * left_step, PACKED, sums_step * 4, SIDE * sums_step, SIDE};
-    const Sums<2, 2> sum{p};
-    for (int64_t row = 0; row < rows; row += UNIT) {
-        added ? sum.load(sums + row * sums_step) : sum.zero();
-        for (int64_t i = 0; i < count; i += DEEP) sum.add(left + row * left_step + i, packed + i * UNIT);
-        sum.store(sums + row * sums_step);
-    }
+    in_pairs(UNIT / SIDE, [&](int64_t block, auto many_columns) {
+        in_pairs(rows / SIDE, [&](int64_t tile, auto many_rows) {
+            Sums<many_rows, many_columns> sum(p);
+            float* to = sums + tile * SIDE * sums_step + block * SIDE;
+            added ? sum.load(to) : sum.zero();
+            for (int64_t i = 0; i < count; i += DEEP)
+                sum.add(left + tile * SIDE * left_step + i, packed + i * UNIT + block * PACKED);
+            sum.store(to);
+        });
+    });
 }
 
 // out[row][output] = bias + Σ vectors · weight.
