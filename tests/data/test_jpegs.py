@@ -144,7 +144,7 @@ def test_without_torch_or_its_library_pillow_decodes(monkeypatch: pytest.MonkeyP
 def test_a_large_folder_of_jpegs_has_the_pixels_of_single_pictures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convscope.data.folder.MANY", 1)
+    monkeypatch.setattr("convscope.data.pixels.MANY", 1)
     kinds: list[dict[str, object]] = [
         {},
         {"mode": "L"},

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from convscope.data import ImageData, Transfer, load_data, pictures, prepared
-from convscope.data.folder import Reading
 from convscope.data.mapped import is_mapped
+from convscope.data.pixels import Reading
 from convscope.errors import DataError
 
 Decoded = list[str]
@@ -331,7 +331,7 @@ def test_without_a_cache_the_memory_must_do(
 ) -> None:
     (tmp_path / "cache").write_text("a file")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("convscope.data.folder.memory_bytes", lambda: 1000)
+    monkeypatch.setattr("convscope.data.pixels.memory_bytes", lambda: 1000)
     with pytest.raises(DataError, match="cannot be written. Expected room in the cache, or at most half of"):
         load_data(photos)
 
@@ -409,7 +409,7 @@ def test_a_line_about_reading_has_numbers_for_a_bar() -> None:
 
 
 def test_reading_is_told_while_it_goes_on(photos: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convscope.data.folder.REPORT_EVERY_S", 0.0)
+    monkeypatch.setattr("convscope.data.pixels.REPORT_EVERY_S", 0.0)
     lines: list[str] = []
     load_data(photos, size_px=32, progress=lines.append)
     bar = [line for line in lines if isinstance(line, Transfer)]
@@ -432,9 +432,9 @@ def test_read_once_or_looked_at_first_it_is_the_same(
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / way))
         with monkeypatch.context() as patch:
             if way == "once":
-                patch.setattr("convscope.data.folder.content_of", lambda *_: pytest.fail("read again"))
+                patch.setattr("convscope.data.looking.content_of", lambda *_: pytest.fail("read again"))
             else:
-                patch.setattr("convscope.data.folder._read_once", lambda *_: None)
+                patch.setattr("convscope.data.folder.read_once", lambda *_: None)
             data = load_data(photos, size_px=32)
         shelf = prepared.Shelf.of(photos)
         kept.append((shelf.remembered(), shelf.open(data.preprocessing), data))

@@ -112,7 +112,7 @@ def test_a_large_folder_has_the_pixels_of_single_pictures(
 ) -> None:
     from convscope.data import read_image
 
-    monkeypatch.setattr("convscope.data.folder.MANY", 1)
+    monkeypatch.setattr("convscope.data.pixels.MANY", 1)
     for number in range(12):
         path = tmp_path / "photos" / "ab"[number % 2] / f"{number:02}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

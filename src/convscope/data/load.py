@@ -12,9 +12,10 @@ from convscope.data import held, sets, sources
 from convscope.data.arrays import resized
 from convscope.data.data_set import DataSet
 from convscope.data.download import download_set
-from convscope.data.folder import MOST_UNREADABLE, Reader, load_pictures
+from convscope.data.folder import load_pictures
 from convscope.data.image_data import ImageData
 from convscope.data.preprocessing import Fit, Preprocessing
+from convscope.data.reader import MOST_UNREADABLE, Reader
 from convscope.data.sets.mnist import MNIST
 from convscope.data.sets.mnist_10k import MNIST_10K
 from convscope.errors import DataError, did_you_mean

@@ -13,7 +13,7 @@ import torch
 
 from convscope.data import ImageData, load_data, sets
 from convscope.data.arrays import resized
-from convscope.data.folder import MOST_UNREADABLE
+from convscope.data.reader import MOST_UNREADABLE
 from convscope.engine.plan import make_plan
 from convscope.engine.scoring import Scoring, measure
 from convscope.errors import DataError

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from convscope import __version__
-from convscope.data.folder import MOST_UNREADABLE
 from convscope.data.preprocessing import Fit
+from convscope.data.reader import MOST_UNREADABLE
 from convscope.engine.plan import Plan
 from convscope.errors import RunError
 from convscope.model_file import canonical_json

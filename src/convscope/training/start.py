@@ -18,9 +18,9 @@ import torch
 
 from convscope import nets
 from convscope.data import load_data, sets
-from convscope.data.folder import MOST_UNREADABLE
 from convscope.data.image_data import ImageData
 from convscope.data.preprocessing import Fit
+from convscope.data.reader import MOST_UNREADABLE
 from convscope.data.watching import Watch
 from convscope.engine.plan import Plan, make_plan, require_deterministic_products
 from convscope.engine.trial import plan_for

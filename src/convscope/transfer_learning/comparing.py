@@ -14,9 +14,9 @@ from statistics import mean
 
 import numpy as np
 
-from convscope.data.folder import MOST_UNREADABLE
 from convscope.data.image_data import ImageData
 from convscope.data.preprocessing import Fit
+from convscope.data.reader import MOST_UNREADABLE
 from convscope.errors import DataError
 from convscope.model_file import Model
 from convscope.training import Recipe

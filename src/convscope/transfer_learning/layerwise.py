@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from convscope.data.folder import MOST_UNREADABLE
 from convscope.data.preprocessing import Fit
+from convscope.data.reader import MOST_UNREADABLE
 from convscope.model_file import Model
 from convscope.net import Net
 from convscope.training import Recipe

@@ -12,9 +12,9 @@ import numpy as np
 from convscope.data import load_data
 from convscope.data.array_types import Labels
 from convscope.data.arrays import resized
-from convscope.data.folder import MOST_UNREADABLE
 from convscope.data.image_data import ImageData
 from convscope.data.preprocessing import Fit
+from convscope.data.reader import MOST_UNREADABLE
 from convscope.data.sources import is_picture_place
 from convscope.errors import DataError
 from convscope.transfer_learning.backbones import Backbone, channels_for

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from convscope.data.folder import MOST_UNREADABLE
 from convscope.data.preprocessing import Fit
+from convscope.data.reader import MOST_UNREADABLE
 from convscope.errors import RunError
 from convscope.evaluation.interval import wilson_interval
 from convscope.model_file import Model, save_model

@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from convscope.data.folder import MOST_UNREADABLE
 from convscope.data.preprocessing import Fit
+from convscope.data.reader import MOST_UNREADABLE
 from convscope.errors import RunError
 from convscope.model_file import Model
 from convscope.training.augmentation import Augmentation

@@ -21,11 +21,11 @@ from convscope.data.checking.report import DataReport
 from convscope.data.checking.source import ArraySource, FileSource, Source
 from convscope.data.colours import in_mode
 from convscope.data.download import Transfer
-from convscope.data.folder import PHOTO_SIZE_PX
 from convscope.data.image_data import ImageData
 from convscope.data.left_out import Skipped
 from convscope.data.load import load_data
 from convscope.data.preprocessing import Fit, Preprocessing
+from convscope.data.reader import PHOTO_SIZE_PX
 from convscope.errors import DataError
 
 PICTURES_AT_ONCE = 256
