@@ -14,7 +14,7 @@ from convscope.engine.kernels import library
 from convscope.engine.kernels.method import First, Then
 from convscope.engine.kernels.operations import Convolving, Drop, Kernels, Pooling, pool
 from convscope.engine.kernels.tile_products_operations import TileDense, suits_dense
-from convscope.engine.kernels.tiles_operations import TileMethod, suits, suits_two
+from convscope.engine.kernels.tiles_operations import suits, suits_two, tile_method
 
 needs_tiles = pytest.mark.skipif(
     library.load("tiles").library is None, reason="neither AMX nor AVX512-BF16 on this machine"
@@ -52,7 +52,7 @@ def gradients(out: Tensor, leaves: list[Tensor], names: tuple[str, ...] = NAMES)
 
 def ours(maps, weight, bias, padding, relu, stride=(1, 1)) -> dict[str, Tensor]:
     leaves = [leaf.detach().requires_grad_() for leaf in (maps, weight, bias)]
-    return gradients(TileMethod(kernels()).convolve(*leaves, by(padding, stride), Then(relu)), leaves)
+    return gradients(tile_method(kernels()).convolve(*leaves, by(padding, stride), Then(relu)), leaves)
 
 
 def torchs(maps, weight, bias, padding, mask=None, stride=(1, 1)) -> dict[str, Tensor]:
@@ -113,7 +113,7 @@ def test_pictures_of_few_channels(count, channels, filters, window, size, stride
     leaves = [weight.requires_grad_(), bias.requires_grad_()]
     names = ("output", "weight", "bias")
     found = gradients(
-        TileMethod(kernels()).convolve(images, *leaves, by(padding, stride), Then(False)), leaves, names
+        tile_method(kernels()).convolve(images, *leaves, by(padding, stride), Then(False)), leaves, names
     )
     exact = torchs(images, weight, bias, padding, None, stride)
     for name in names:
@@ -158,7 +158,7 @@ def test_pool_relu_and_dropout_in_its_pass_are_those_of_a_pass_of_their_own(
     for together, results in ((True, found), (False, expected)):
         leaves = [each.detach().requires_grad_() for each in (maps, weight, bias)]
         if together:
-            out = TileMethod(kernels()).convolve(*leaves, by(padding), Then(relu, True, drop))
+            out = tile_method(kernels()).convolve(*leaves, by(padding), Then(relu, True, drop))
         else:
             between = torch.conv2d(leaves[0].float(), leaves[1], leaves[2], padding=padding)
             half = (between.shape[2] // 2, between.shape[3] // 2)
@@ -184,11 +184,11 @@ def drawn_whole(count, channels, filters, size) -> list[Tensor]:
 def test_not_a_number_wins_its_window_and_stays_through_the_relu():
     maps, weight, bias = drawn(2, 16, 16, (8, 8))
     maps[0, 3, 0, 0] = float("nan")
-    pooled = TileMethod(kernels()).convolve(maps, weight, bias, by((1, 1)), Then(True, True))
+    pooled = tile_method(kernels()).convolve(maps, weight, bias, by((1, 1)), Then(True, True))
     assert pooled[0, :, 0, 0].isnan().all()
     assert not pooled[0, :, 3, 3].isnan().any()
     assert not pooled[1].isnan().any()
-    out = TileMethod(kernels()).convolve(maps, weight, bias, by((1, 1)), Then(True))
+    out = tile_method(kernels()).convolve(maps, weight, bias, by((1, 1)), Then(True))
     assert out[0, :, :2, :2].isnan().all()
 
 
@@ -216,7 +216,7 @@ def test_only_the_gradients_that_are_wanted_are_made_and_they_are_the_same():
     every = ours(*tensors, (1, 1), True)
     for number, name in enumerate(NAMES[1:]):
         leaves = [leaf.detach().requires_grad_(i == number) for i, leaf in enumerate(tensors)]
-        out = TileMethod(kernels()).convolve(*leaves, by((1, 1)), Then(True))
+        out = tile_method(kernels()).convolve(*leaves, by((1, 1)), Then(True))
         (gradient,) = torch.autograd.grad(out, leaves[number], entering(out))
         assert torch.equal(gradient, every[name]), name
 
@@ -224,9 +224,9 @@ def test_only_the_gradients_that_are_wanted_are_made_and_they_are_the_same():
 @needs_tiles
 def test_without_a_bias_and_with_weights_by_pixel_it_is_the_same_convolution():
     maps, weight, bias = drawn(2, 16, 32, (9, 9))
-    plain = TileMethod(kernels()).convolve(maps, weight, torch.zeros_like(bias), by((0, 0)), Then(False))
+    plain = tile_method(kernels()).convolve(maps, weight, torch.zeros_like(bias), by((0, 0)), Then(False))
     turned = weight.to(memory_format=torch.channels_last)
-    assert torch.equal(TileMethod(kernels()).convolve(maps, turned, None, by((0, 0)), Then(False)), plain)
+    assert torch.equal(tile_method(kernels()).convolve(maps, turned, None, by((0, 0)), Then(False)), plain)
 
 
 @needs_tiles
@@ -273,7 +273,7 @@ def two(leaves: list[Tensor], first_by: Convolving, second: Convolving, then: Th
     images, first_weight, first_bias, weight, bias = leaves
     first = First(first_weight, first_bias, first_by)
     return gradients(
-        TileMethod(kernels()).convolve_two(images, first, weight, bias, second, then), leaves[1:], TWO
+        tile_method(kernels()).convolve_two(images, first, weight, bias, second, then), leaves[1:], TWO
     )
 
 
@@ -323,7 +323,7 @@ def test_two_convolutions_in_one_pass_are_those_one_after_the_other(
     images, first_weight, first_bias, weight, bias = leaves
     maps = torch.conv2d(images.float(), first_weight, first_bias, stride, first_padding).relu()
     assert torch.equal(maps, maps.to(HALF).float())
-    out = TileMethod(kernels()).convolve(maps.to(HALF), weight, bias, by(padding), then)
+    out = tile_method(kernels()).convolve(maps.to(HALF), weight, bias, by(padding), then)
     apart = gradients(out.flatten(1) if flat else out, leaves[1:], TWO)
     assert torch.equal(found["output"], apart["output"])
     for name, tensor in apart.items():
@@ -356,7 +356,7 @@ def test_of_two_convolutions_only_the_gradients_that_are_wanted_are_made_and_the
     for wanted in range(1, 2**4):
         some = [leaf.detach().requires_grad_(bool(wanted >> i & 1)) for i, leaf in enumerate(leaves[1:])]
         first = First(some[0], some[1], first_by)
-        out = TileMethod(kernels()).convolve_two(leaves[0], first, some[2], some[3], by((0, 0)), then)
+        out = tile_method(kernels()).convolve_two(leaves[0], first, some[2], some[3], by((0, 0)), then)
         out.backward(entering(out))
         for name, leaf in zip(TWO[1:], some, strict=True):
             assert leaf.grad is None if not leaf.requires_grad else torch.equal(leaf.grad, every[name])
@@ -367,10 +367,10 @@ def test_two_convolutions_without_biases_are_those_with_biases_of_zero():
     images, first_weight, _, weight, _ = drawn_two(3, 2, 32, 16, (12, 12), (3, 3))
     args = (by((0, 0)), Then(False))
     zeros = [torch.zeros(32), torch.zeros(16)]
-    one = TileMethod(kernels()).convolve_two(
+    one = tile_method(kernels()).convolve_two(
         images, First(first_weight, None, by((0, 0))), weight, None, *args
     )
-    other = TileMethod(kernels()).convolve_two(
+    other = tile_method(kernels()).convolve_two(
         images, First(first_weight, zeros[0], by((0, 0))), weight, zeros[1], *args
     )
     assert torch.equal(one, other)

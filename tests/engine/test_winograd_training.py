@@ -12,7 +12,7 @@ from convscope.engine import winograd as scoring
 from convscope.engine.kernels import library
 from convscope.engine.kernels.method import First, Then
 from convscope.engine.kernels.operations import Convolving, Drop, Kernels, Pooling, pool
-from convscope.engine.kernels.winograd_operations import WinogradMethod, suits, suits_two
+from convscope.engine.kernels.winograd_operations import suits, suits_two, winograd_method
 
 needs_kernel = pytest.mark.skipif(scoring.kernel() is None, reason="no C++ compiler on this machine")
 NAMES = ("output", "maps", "weight", "bias")
@@ -37,7 +37,7 @@ def drawn(count, channels, filters, size, dtype=torch.float32) -> tuple[Tensor, 
 
 def ours(maps, weight, bias, padding, relu) -> dict[str, Tensor]:
     leaves = [leaf.detach().requires_grad_() for leaf in (maps, weight, bias)]
-    out = WinogradMethod(kernels()).convolve(*leaves, by(padding), Then(relu))
+    out = winograd_method(kernels()).convolve(*leaves, by(padding), Then(relu))
     return _with_gradients(out, leaves)
 
 
@@ -132,11 +132,11 @@ def test_pool_relu_and_dropout_in_its_pass_are_those_of_a_pass_of_their_own(
         maps, weight, bias = (each.detach().requires_grad_() for each in tensors)
         if together:
             numbers = maps.to(dtype)
-            out = WinogradMethod(kernels()).convolve(
+            out = winograd_method(kernels()).convolve(
                 numbers, weight, bias, by(padding), Then(relu, True, drop)
             )
         else:  # the convolution's own maps stay float32, as they do inside the one pass
-            between = WinogradMethod(kernels()).convolve(
+            between = winograd_method(kernels()).convolve(
                 maps.to(dtype).float(), weight, bias, by(padding), Then(False)
             )
             half = (between.shape[2] // 2, between.shape[3] // 2)
@@ -154,7 +154,7 @@ def test_pool_relu_and_dropout_in_its_pass_are_those_of_a_pass_of_their_own(
 def test_not_a_number_wins_its_window_and_stays_through_the_relu():
     maps, weight, bias = drawn(1, 16, 16, (8, 8))
     maps[0, 3, 0, 0] = float("nan")
-    out = WinogradMethod(kernels()).convolve(maps, weight, bias, by((1, 1)), Then(True, True))
+    out = winograd_method(kernels()).convolve(maps, weight, bias, by((1, 1)), Then(True, True))
     assert out[0, :, 0, 0].isnan().all()
     assert not out[0, :, 3, 3].isnan().any()
 
@@ -196,7 +196,7 @@ def test_only_the_gradients_that_are_wanted_are_made_and_they_are_the_same():
     )
     for number, name in enumerate(NAMES[1:]):
         leaves = [leaf.detach().requires_grad_(i == number) for i, leaf in enumerate((maps, weight, bias))]
-        out = WinogradMethod(kernels()).convolve(*leaves, by((1, 1)), Then(True))
+        out = winograd_method(kernels()).convolve(*leaves, by((1, 1)), Then(True))
         (gradient,) = torch.autograd.grad(out, leaves[number], entering)
         assert torch.equal(gradient, every[name]), name
 
@@ -204,9 +204,11 @@ def test_only_the_gradients_that_are_wanted_are_made_and_they_are_the_same():
 @needs_kernel
 def test_without_a_bias_and_with_weights_by_pixel_it_is_the_same_convolution():
     maps, weight, bias = drawn(2, 16, 32, (9, 9))
-    plain = WinogradMethod(kernels()).convolve(maps, weight, torch.zeros_like(bias), by((0, 0)), Then(False))
+    plain = winograd_method(kernels()).convolve(maps, weight, torch.zeros_like(bias), by((0, 0)), Then(False))
     turned = weight.to(memory_format=torch.channels_last)
-    assert torch.equal(WinogradMethod(kernels()).convolve(maps, turned, None, by((0, 0)), Then(False)), plain)
+    assert torch.equal(
+        winograd_method(kernels()).convolve(maps, turned, None, by((0, 0)), Then(False)), plain
+    )
 
 
 @needs_kernel
@@ -214,7 +216,7 @@ def test_without_a_bias_and_with_weights_by_pixel_it_is_the_same_convolution():
 def test_what_is_not_a_number_stays_so_through_the_relu(dtype):
     maps, weight, bias = drawn(1, 16, 16, (8, 8), dtype)
     maps[0, 3, 4, 4] = float("nan")
-    out = WinogradMethod(kernels()).convolve(maps, weight, bias, by((1, 1)), Then(True))
+    out = winograd_method(kernels()).convolve(maps, weight, bias, by((1, 1)), Then(True))
     assert out[0, :, 3:6, 3:6].isnan().all()
 
 
@@ -261,7 +263,7 @@ def test_other_convolutions_do_not_suit(maps, weight, convolving):
 def two(leaves: list[Tensor], first_by: Convolving, second: Convolving, then: Then) -> dict[str, Tensor]:
     """The pass of two convolutions, with the gradients of both weights and both biases."""
     images, first_weight, first_bias, weight, bias = leaves
-    out = WinogradMethod(kernels()).convolve_two(
+    out = winograd_method(kernels()).convolve_two(
         images, First(first_weight, first_bias, first_by), weight, bias, second, then
     )
     return _with_gradients_of(out, leaves[1:])
@@ -320,7 +322,7 @@ def test_two_convolutions_in_one_pass_are_those_one_after_the_other(
     found = two(leaves, first_by, by(padding), then)
     images, first_weight, first_bias, weight, bias = leaves
     maps = torch.conv2d(images, first_weight, first_bias, stride, first_padding).relu()
-    out = WinogradMethod(kernels()).convolve(maps, weight, bias, by(padding), then)
+    out = winograd_method(kernels()).convolve(maps, weight, bias, by(padding), then)
     apart = _with_gradients_of(out.flatten(1) if flat else out, leaves[1:])
     assert torch.equal(found["output"], apart["output"])
     for name, tensor in apart.items():
@@ -353,7 +355,7 @@ def test_of_two_convolutions_only_the_gradients_that_are_wanted_are_made_and_the
     for wanted in range(1, 2**4):
         some = [leaf.detach().requires_grad_(bool(wanted >> i & 1)) for i, leaf in enumerate(leaves[1:])]
         first = First(some[0], some[1], first_by)
-        out = WinogradMethod(kernels()).convolve_two(leaves[0], first, some[2], some[3], by((0, 0)), then)
+        out = winograd_method(kernels()).convolve_two(leaves[0], first, some[2], some[3], by((0, 0)), then)
         entering = torch.randn(out.shape, generator=torch.Generator().manual_seed(1))
         out.backward(entering)
         for name, leaf in zip(names, some, strict=True):
@@ -366,10 +368,10 @@ def test_two_convolutions_without_biases_are_those_with_biases_of_zero():
     images, first_weight, _, weight, _ = leaves
     args = (by((0, 0)), Then(False))
     zeros = [torch.zeros(32), torch.zeros(16)]
-    one = WinogradMethod(kernels()).convolve_two(
+    one = winograd_method(kernels()).convolve_two(
         images, First(first_weight, None, by((0, 0))), weight, None, *args
     )
-    other = WinogradMethod(kernels()).convolve_two(
+    other = winograd_method(kernels()).convolve_two(
         images, First(first_weight, zeros[0], by((0, 0))), weight, zeros[1], *args
     )
     assert torch.equal(one, other)

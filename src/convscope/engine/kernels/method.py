@@ -39,7 +39,7 @@ class First:
 class PlainMethod(Protocol):
     """How to convolve maps (N, C, H, W) with float32 weight (filters, C, rows, columns)."""
 
-    def suits(self, maps: Tensor, weight: Tensor, by: Convolving) -> bool:
+    def suits(self, maps: Tensor, weight: Tensor, by: Convolving, /) -> bool:
         """Whether the method can take this convolution, and gains by it (measured)."""
 
     def convolve(
@@ -51,7 +51,7 @@ class PlainMethod(Protocol):
 class Method(PlainMethod, Protocol):
     """One that takes along everything that `Then` says, and a convolution before it."""
 
-    def suits_two(self, images: Tensor, first: First, weight: Tensor, by: Convolving) -> bool:
+    def suits_two(self, images: Tensor, first: First, weight: Tensor, by: Convolving, /) -> bool:
         """Whether a first convolution and its relu can run in the pass of a second one behind it, so that the maps
         between the two, many times as large as the images, are never in memory."""
 

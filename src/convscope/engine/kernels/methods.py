@@ -7,19 +7,19 @@ from convscope.engine.kernels.method import Methods
 from convscope.engine.kernels.operations import Kernels
 from convscope.engine.kernels.products_operations import OwnProducts
 from convscope.engine.kernels.tile_products_operations import TileDense
-from convscope.engine.kernels.tiles_operations import TileMethod
-from convscope.engine.kernels.winograd_operations import WinogradMethod
+from convscope.engine.kernels.tiles_operations import tile_method
+from convscope.engine.kernels.winograd_operations import winograd_method
 
 
 def methods_of(convolution: str) -> Methods:
     """Those of `Plan.convolution`: each takes what suits it, and torch the rest."""
     if convolution == "direct":
         return Methods()
-    tiles = tuple(map(TileMethod, _found("tiles")))
+    tiles = tuple(map(tile_method, _found("tiles")))
     dense = tuple(map(TileDense, _found("tile_products")))
     if convolution == "amx":
         return Methods(next(iter(tiles), None), (), dense)
-    winograd = tuple(map(WinogradMethod, _found("winograd")))
+    winograd = tuple(map(winograd_method, _found("winograd")))
     own = tuple(map(OwnProducts, _found("products")))
     return Methods(next(iter(winograd), None), (*own, *tiles), (*own, *dense))
 

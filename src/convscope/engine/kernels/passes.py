@@ -6,6 +6,7 @@ A method says how it lays out sizes and weights (`Work`); its C++ takes the same
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -126,15 +127,6 @@ class _One(Function):
         return gradient, weight_gradient, biases.sum(0) if for_bias else None, None, None, None
 
 
-def convolve(
-    maps: Tensor, weight: Tensor, bias: Tensor | None, by: Convolving, then: Then, prepare: Preparing
-) -> Tensor:
-    """What `then` makes of the convolution of maps (N, C, H, W) with float32 weight (filters, C, rows, columns)."""
-    if fills_grains(maps.shape[1]):
-        maps, weight = in_whole_grains(maps), in_whole_grains(weight)
-    return _One.apply(maps, weight, bias, by, then, prepare)  # type: ignore[no-any-return]
-
-
 # ---- with the first convolution of the network before it ---------------------------------------------------
 
 
@@ -225,20 +217,37 @@ class _Two(Function):
         )
 
 
-def convolve_two(
-    images: Tensor,
-    first: First,
-    weight: Tensor,
-    bias: Tensor | None,
-    by: Convolving,
-    then: Then,
-    prepare: Preparing,
-) -> Tensor:
-    """What `then` makes of the convolution with float32 weight (filters, C, rows, columns) of the relu of the first
-    convolution of images (N, C, H, W). The maps between are made again backward."""
-    return _Two.apply(  # type: ignore[no-any-return]
-        images, first.weight, first.bias, weight, bias, first.by, by, then, prepare
-    )
+# ---- a method ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class InOnePass:
+    """A `Method`.
+
+    Args:
+        suits, suits_two: which layers it takes; see `Method`.
+        prepare: how its kernels take them.
+    """
+
+    suits: Callable[[Tensor, Tensor, Convolving], bool]
+    suits_two: Callable[[Tensor, First, Tensor, Convolving], bool]
+    prepare: Preparing
+
+    def convolve(
+        self, maps: Tensor, weight: Tensor, bias: Tensor | None, by: Convolving, then: Then
+    ) -> Tensor:
+        """What `then` makes of the convolution of maps (N, C, H, W) with float32 weight (filters, C, rows, columns)."""
+        if fills_grains(maps.shape[1]):
+            maps, weight = in_whole_grains(maps), in_whole_grains(weight)
+        return _One.apply(maps, weight, bias, by, then, self.prepare)  # type: ignore[no-any-return]
+
+    def convolve_two(
+        self, images: Tensor, first: First, weight: Tensor, bias: Tensor | None, by: Convolving, then: Then
+    ) -> Tensor:
+        """The same, of the relu of the first convolution of images (N, C, H, W), whose maps are made again backward."""
+        return _Two.apply(  # type: ignore[no-any-return]
+            images, first.weight, first.bias, weight, bias, first.by, by, then, self.prepare
+        )
 
 
 # ---- memory ------------------------------------------------------------------------------------------------

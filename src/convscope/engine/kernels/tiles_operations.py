@@ -8,13 +8,13 @@ and dropout; here a few images at a time stay in the second cache.
 from __future__ import annotations
 
 import ctypes
+import functools
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from convscope.engine.kernels import passes
 from convscope.engine.kernels.method import (
     GRAIN,
     First,
@@ -25,6 +25,7 @@ from convscope.engine.kernels.method import (
     missing,
 )
 from convscope.engine.kernels.operations import Convolving, Kernels, Pair, is_few
+from convscope.engine.kernels.passes import InOnePass
 
 DEEP = 32  # numbers that one instruction sums
 MOST_WEIGHTS = 256 * 256 * 9
@@ -155,46 +156,29 @@ class _Work:
         return total[:, :, :numbers].reshape(filters, *size, channels).permute(0, 3, 1, 2)
 
 
-@dataclass(frozen=True, eq=False)
-class TileMethod:
-    """A `Method`."""
+def _work(kernels: Kernels, maps: Tensor, weight: Tensor, by: Convolving, then: Then) -> _Work:
+    images, in_channels, *in_size = maps.shape
+    form, filters = _form(maps, weight, by), len(weight)
+    channels, height, width = form.maps
+    numbers = form.window[0] * form.window[1] * channels * filters
+    parts = max(2, min(MOST_PARTS, PARTS_BYTES // (4 * numbers)))
+    fitting = min(TOGETHER_PX // form.area, MOST_SUMS_BYTES // (4 * form.area * max(channels, filters)))
+    together = max(1, min(fitting, -(-images // parts)))
+    of_products = (
+        images,
+        height,
+        width,
+        channels,
+        filters,
+        *by.out(maps, weight),
+        *form.window,
+        *form.padding,
+    )
+    passing = (then.relu, then.pool, torch.get_num_threads(), parts, together)
+    of_patches = (*in_size, in_channels, *form.patch, *form.stride, *form.edge)
+    return _Work(kernels, _Sizes(*of_products, *passing, *of_patches))
 
-    kernels: Kernels
 
-    def suits(self, maps: Tensor, weight: Tensor, by: Convolving) -> bool:
-        return suits(maps, weight, by)
-
-    def convolve(
-        self, maps: Tensor, weight: Tensor, bias: Tensor | None, by: Convolving, then: Then
-    ) -> Tensor:
-        return passes.convolve(maps, weight, bias, by, then, self._work)
-
-    def suits_two(self, images: Tensor, first: First, weight: Tensor, by: Convolving) -> bool:
-        return suits_two(images, first, weight, by)
-
-    def convolve_two(
-        self, images: Tensor, first: First, weight: Tensor, bias: Tensor | None, by: Convolving, then: Then
-    ) -> Tensor:
-        return passes.convolve_two(images, first, weight, bias, by, then, self._work)
-
-    def _work(self, maps: Tensor, weight: Tensor, by: Convolving, then: Then) -> _Work:
-        images, in_channels, *in_size = maps.shape
-        form, filters = _form(maps, weight, by), len(weight)
-        channels, height, width = form.maps
-        numbers = form.window[0] * form.window[1] * channels * filters
-        parts = max(2, min(MOST_PARTS, PARTS_BYTES // (4 * numbers)))
-        fitting = min(TOGETHER_PX // form.area, MOST_SUMS_BYTES // (4 * form.area * max(channels, filters)))
-        together = max(1, min(fitting, -(-images // parts)))
-        of_products = (
-            images,
-            height,
-            width,
-            channels,
-            filters,
-            *by.out(maps, weight),
-            *form.window,
-            *form.padding,
-        )
-        passing = (then.relu, then.pool, torch.get_num_threads(), parts, together)
-        of_patches = (*in_size, in_channels, *form.patch, *form.stride, *form.edge)
-        return _Work(self.kernels, _Sizes(*of_products, *passing, *of_patches))
+def tile_method(kernels: Kernels) -> InOnePass:
+    """Products of tiles, with these kernels."""
+    return InOnePass(suits, suits_two, functools.partial(_work, kernels))

@@ -13,12 +13,12 @@ the gradients and the form for maps of 2×2 pixels are ours.
 from __future__ import annotations
 
 import ctypes
+import functools
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from convscope.engine.kernels import passes
 from convscope.engine.kernels.method import (
     GRAIN,
     First,
@@ -29,6 +29,7 @@ from convscope.engine.kernels.method import (
     missing,
 )
 from convscope.engine.kernels.operations import Convolving, Kernels
+from convscope.engine.kernels.passes import InOnePass
 
 MOST_WEIGHTS = 256 * 256  # channels × filters; transformed, they take four times the memory
 LEAST_WEIGHTS_HALF = 32 * 32  # for bfloat16 maps: with fewer, torch's own products in bfloat16 are faster
@@ -137,31 +138,14 @@ def _parts(shape: Shape) -> int:
     return max(2, min(MOST_PARTS, PARTS_BYTES // part_bytes))
 
 
-@dataclass(frozen=True, eq=False)
-class WinogradMethod:
-    """A `Method`."""
+def _work(kernels: Kernels, maps: Tensor, weight: Tensor, by: Convolving, then: Then) -> _Work:
+    images, channels, height, width = maps.shape
+    kind, padding = (SMALL, (0, 0)) if is_small(maps, by) else (LARGE, by.padding)
+    sizes = (images, height, width, channels, len(weight), *by.out(maps, weight), *padding)
+    shape = Shape(*sizes, then.relu, then.pool, TILES, torch.get_num_threads(), 1)
+    return _Work(kernels, kind, shape)
 
-    kernels: Kernels
 
-    def suits(self, maps: Tensor, weight: Tensor, by: Convolving) -> bool:
-        return suits(maps, weight, by)
-
-    def convolve(
-        self, maps: Tensor, weight: Tensor, bias: Tensor | None, by: Convolving, then: Then
-    ) -> Tensor:
-        return passes.convolve(maps, weight, bias, by, then, self._work)
-
-    def suits_two(self, images: Tensor, first: First, weight: Tensor, by: Convolving) -> bool:
-        return suits_two(images, first, weight, by)
-
-    def convolve_two(
-        self, images: Tensor, first: First, weight: Tensor, bias: Tensor | None, by: Convolving, then: Then
-    ) -> Tensor:
-        return passes.convolve_two(images, first, weight, bias, by, then, self._work)
-
-    def _work(self, maps: Tensor, weight: Tensor, by: Convolving, then: Then) -> _Work:
-        images, channels, height, width = maps.shape
-        kind, padding = (SMALL, (0, 0)) if is_small(maps, by) else (LARGE, by.padding)
-        sizes = (images, height, width, channels, len(weight), *by.out(maps, weight), *padding)
-        shape = Shape(*sizes, then.relu, then.pool, TILES, torch.get_num_threads(), 1)
-        return _Work(self.kernels, kind, shape)
+def winograd_method(kernels: Kernels) -> InOnePass:
+    """Winograd's method, with these kernels."""
+    return InOnePass(suits, suits_two, functools.partial(_work, kernels))
