@@ -328,8 +328,8 @@ def test_two_convolutions_in_one_pass_are_those_one_after_the_other(
     assert torch.equal(found["output"], apart["output"])
     for name, tensor in apart.items():
         assert found[name].shape == tensor.shape
-        # The maps' gradient is rounded between two passes, and not within one.
-        assert error(found[name], tensor) < (ROUNDED if name.startswith("first") else 3e-6), name
+        # The maps' gradient is rounded between two passes, and not within one; its sums may nearly cancel.
+        assert error(found[name], tensor) < (4 * ROUNDED if name.startswith("first") else 3e-6), name
 
 
 @needs_tiles

@@ -154,7 +154,7 @@ class _Two(Function):
             winner = torch.empty(out.numel(), dtype=torch.uint8)
         work.kernels.call(
             "convolve_two",
-            pictures,
+            out,
             pictures,
             turned,
             before,
@@ -185,7 +185,7 @@ class _Two(Function):
         biases = torch.empty(sizes.parts, sizes.filters)
         work.kernels.call(
             "convolve_two_gradient",
-            pictures,
+            out_gradient,
             pictures,
             turned,
             before,

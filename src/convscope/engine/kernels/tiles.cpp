@@ -535,13 +535,13 @@ void scratch_two_float32(int64_t* forward_backward, const Few* few, const Sizes*
     const int64_t floats = shape.floats() + InHand::floats(shape, First{nullptr, nullptr, nullptr, *few});
     forward_backward[0] = forward_backward[1] = shape.threads * floats;
 }
-void convolve_two_float32(const float* pictures, const float* weight_before, const float* bias_before,
+void convolve_two_bfloat16(const float* pictures, const float* weight_before, const float* bias_before,
                           const bfloat16* packed, const float* bias, bfloat16* out, uint8_t* winner, int64_t flat,
                           float* memory, const Few* few, const Sizes* sizes, const Dropout* dropout) {
     convolve_two(Shape(*sizes), First{pictures, weight_before, bias_before, *few}, Weights{packed, nullptr}, bias,
                  Outlet<bfloat16>{out, winner, *dropout, nullptr}, flat, memory);
 }
-void convolve_two_gradient_float32(const float* pictures, const float* weight_before, const float* bias_before,
+void convolve_two_gradient_bfloat16(const float* pictures, const float* weight_before, const float* bias_before,
                                    const bfloat16* out_gradient, const bfloat16* out, const uint8_t* winner, float scale,
                                    int64_t flat, const bfloat16* packed, float* befores, float* weights, float* biases,
                                    float* memory, const Few* few, const Sizes* sizes) {

@@ -364,9 +364,9 @@ struct Ahead {
 // ---- the three passes ---------------------------------------------------------------------------------------------
 
 // One block of tiles forward; where a block follows, its maps come nearer meanwhile.
-template <class Kind, class T>
+template <class Kind, class T, class Out>
 void convolve_block(const Shape<Kind>& s, const T* maps, const float* weights, const float* bias,
-                    const Outlet<T>& outlet, float* inputs, int64_t begin, int64_t tiles, int64_t all) {
+                    const Outlet<Out>& outlet, float* inputs, int64_t begin, int64_t tiles, int64_t all) {
     constexpr int64_t PLACES = Kind::PLACES;
     float* sums = inputs + PLACES * s.in_step();
     for (int64_t t = 0; t < tiles; ++t)
@@ -443,16 +443,16 @@ void write_gradient(const Shape<Kind>& s, const float* wide_image, T* image) {
 }
 
 // The gradients that some images give, to which all pointers point.
-template <class Kind, class T>
+template <class Kind, class T, class Given>
 struct Backward {
     const Shape<Kind>& s;
     const T* maps;
-    const Inlet<T>& inlet;
+    const Inlet<Given>& inlet;
     const float* turned;  // places of [filter][channel]; null where the maps need no gradient
     float *weight, *bias;  // sums of this part of the images; `weight` is null where it needs no gradient
     float *inputs, *outputs, *wide_images;  // of this thread
     int64_t images, and_after;              // how many, and with those that follow
-    const T* begin_of_gradient;             // where it lies in memory
+    const Given* begin_of_gradient;         // where it lies in memory, or null
     bool kept;                              // whether the maps lie in memory, too
 
     void block(int64_t begin, int64_t tiles) const {
@@ -504,8 +504,8 @@ void convolve_gradient(const T* maps, const Inlet<T>& inlet, const float* turned
         float* inputs = scratch + omp_get_thread_num() * s.scratch_backward();
         float *outputs = inputs + Kind::PLACES * s.in_step(), *wide_images = inputs + s.scratch();
         const Inlet<T> from = inlet.from(first * s.rows() * s.columns() * s.filters);
-        Backward<Kind, T>{s,       maps + first * image, from,  turned,           weight,        bias, inputs,
-                          outputs, wide_images,          count, s.images - first, from.gradient, true}
+        Backward<Kind, T, T>{s,       maps + first * image, from,  turned,           weight,        bias, inputs,
+                             outputs, wide_images,          count, s.images - first, from.gradient, true}
             .run();
         for (int64_t n = 0; turned && n < count; ++n)
             write_gradient(s, wide_images + n * s.wide_image(), gradient + (first + n) * image);
@@ -515,20 +515,25 @@ void convolve_gradient(const T* maps, const Inlet<T>& inlet, const float* turned
 // ---- with the first convolution of the network before it ------------------------------------------------------------
 
 // The images that a thread has in hand: pictures with their border, the maps of the first convolution, and what is
-// written where it is to be `flat`, map after map instead of pixel by pixel.
+// written or comes back where it is to be `flat`, map after map: all pixel by pixel, and one turned.
 struct InHand {
-    float *bordered, *maps, *written;
+    float *bordered, *maps, *written, *turned;
 
     template <class Kind>
+    static int64_t numbers(const Shape<Kind>& s) {
+        return s.rows() * s.columns() * s.filters;
+    }
+    template <class Kind>
     static int64_t floats(const Shape<Kind>& s, const First& first) {
-        return s.together() * (first.bordered() + first.maps() + s.rows() * s.columns() * s.filters);
+        return s.together() * (first.bordered() + first.maps() + numbers(s)) + numbers(s);
     }
 
     template <class Kind>
     InHand(const Shape<Kind>& s, const First& first, float* memory)
-        : bordered(memory + s.together() * (first.maps() + s.rows() * s.columns() * s.filters)),
+        : bordered(memory + s.together() * (first.maps() + numbers(s)) + numbers(s)),
           maps(memory),
-          written(memory + s.together() * first.maps()) {}
+          written(memory + s.together() * first.maps()),
+          turned(written + s.together() * numbers(s)) {}
 
     void make(const First& first, int64_t image, int64_t count) const {
         for (int64_t n = 0; n < count; ++n) {
@@ -536,10 +541,26 @@ struct InHand {
             first.forward(bordered + n * first.bordered(), maps + n * first.maps(), first.maps_row());
         }
     }
+
+    // One image to map after map, and its gradient back.
+    void flatten(const float* image, float* to, int64_t pixels, int64_t filters) const {
+        turn_one(image, to, pixels, filters);
+    }
+    void flatten(const float* image, bfloat16* to, int64_t pixels, int64_t filters) const {
+        turn_one(image, turned, pixels, filters);
+        for (int64_t i = 0; i < pixels * filters; i += WIDTH) store(to + i, load(turned + i));
+    }
+    void unflatten(const float* gradient, float* image, int64_t pixels, int64_t filters) const {
+        turn_one(gradient, image, filters, pixels);
+    }
+    void unflatten(const bfloat16* gradient, float* image, int64_t pixels, int64_t filters) const {
+        for (int64_t i = 0; i < pixels * filters; i += WIDTH) store(turned + i, load(gradient + i));
+        turn_one(turned, image, filters, pixels);
+    }
 };
 
-template <class Kind>
-void convolve_two(const First& before, const float* weights, const float* bias, const Outlet<float>& outlet, bool flat,
+template <class Kind, class T>
+void convolve_two(const First& before, const float* weights, const float* bias, const Outlet<T>& outlet, bool flat,
                   float* scratch, const Shape<Kind>& s) {
     const int64_t groups = (s.images + s.together() - 1) / s.together();
     const int64_t pixels = s.rows() * s.columns(), numbers = pixels * s.filters;
@@ -548,21 +569,27 @@ void convolve_two(const First& before, const float* weights, const float* bias, 
         const int64_t first = group * s.together(), count = least(s.together(), s.images - first);
         float *inputs = scratch + omp_get_thread_num() * (s.scratch() + InHand::floats(s, before));
         const InHand hand(s, before, inputs + s.scratch());
-        float* out = outlet.out + first * numbers;
-        const Outlet<float> here{flat ? hand.written : out, outlet.winner + first * numbers,
-                                 outlet.dropout.from(first), out};
+        Outlet<T> out = outlet.from(first * numbers);
+        out.dropout = outlet.dropout.from(first);
         hand.make(before, first, count);
-        in_equal_blocks(s, count, [&](int64_t begin, int64_t tiles) {
-            convolve_block(s, hand.maps, weights, bias, here, inputs, begin, tiles, count * s.tiles());
-        });
-        for (int64_t n = 0; flat && n < count; ++n)
-            turn_one(hand.written + n * numbers, out + n * numbers, pixels, s.filters);
+        const auto to = [&](const auto& where) {
+            in_equal_blocks(s, count, [&](int64_t begin, int64_t tiles) {
+                convolve_block(s, hand.maps, weights, bias, where, inputs, begin, tiles, count * s.tiles());
+            });
+        };
+        if (!flat) {
+            to(out);
+            continue;
+        }
+        to(Outlet<float>{hand.written, out.winner, out.dropout, nullptr});
+        for (int64_t n = 0; n < count; ++n)
+            hand.flatten(hand.written + n * numbers, out.out + n * numbers, pixels, s.filters);
     }
 }
 
 // befores: (parts, taps + 1, channels), the gradients of the first convolution's weight and bias.
-template <class Kind>
-void convolve_two_gradient(const First& before, const Inlet<float>& inlet, bool flat, const float* turned,
+template <class Kind, class T>
+void convolve_two_gradient(const First& before, const Inlet<T>& inlet, bool flat, const float* turned,
                            float* befores, float* weights, float* biases, float* scratch, const Shape<Kind>& s) {
     const int64_t size = Kind::PLACES * s.channels * s.filters, size_before = (before.f.taps() + 1) * s.channels;
     const int64_t pixels = s.rows() * s.columns(), numbers = pixels * s.filters;
@@ -572,14 +599,20 @@ void convolve_two_gradient(const First& before, const Inlet<float>& inlet, bool 
         float *outputs = inputs + Kind::PLACES * s.in_step(), *wide_images = inputs + s.scratch();
         const InHand hand(s, before, inputs + s.scratch_backward());
         hand.make(before, first, count);
-        Inlet<float> from = inlet.from(first * numbers);
-        for (int64_t n = 0; flat && n < count; ++n)
-            turn_one(from.gradient + n * numbers, hand.written + n * numbers, s.filters, pixels);
-        const float* in_memory = from.gradient;
-        if (flat) from.gradient = hand.written;
-        Backward<Kind, float>{s,       hand.maps,   from,  turned,           weight,    bias, inputs,
-                              outputs, wide_images, count, s.images - first, in_memory, false}
-            .run();
+        const Inlet<T> given = inlet.from(first * numbers);
+        const auto back = [&](const auto& from, const auto* in_memory) {
+            using Given = std::remove_const_t<std::remove_pointer_t<decltype(from.gradient)>>;
+            Backward<Kind, float, Given>{s,       hand.maps,   from,  turned,           weight,    bias, inputs,
+                                         outputs, wide_images, count, s.images - first, in_memory, false}
+                .run();
+        };
+        if (flat) {
+            for (int64_t n = 0; n < count; ++n)
+                hand.unflatten(given.gradient + n * numbers, hand.written + n * numbers, pixels, s.filters);
+            back(Inlet<float>{hand.written, nullptr, given.winner, given.scale}, static_cast<const float*>(nullptr));
+        } else {
+            back(given, given.gradient);
+        }
         float* sums = befores + part * size_before;
         for (int64_t n = 0; turned && n < count; ++n)
             before.backward(hand.bordered + n * before.bordered(), hand.maps + n * before.maps(), before.maps_row(),
@@ -685,6 +718,23 @@ void sum_weight_gradient(float* parts, float* gradient, int64_t rows, int64_t co
         sum_weight_gradient<Kind>(parts, gradient, rows, columns, how_many, threads);                               \
     }
 
+// The network's first convolution and relu, then this one; pictures are float.
+#define FOR_TWO(T, NAME)                                                                                            \
+    void convolve_two_##NAME(const float* pictures, const float* weight_before, const float* bias_before,           \
+                             const float* weights, const float* bias, T* out, uint8_t* winner, int64_t flat,        \
+                             float* scratch, const Few* few, const Sizes* sizes, const Dropout* dropout) {          \
+        convolve_two(First{pictures, weight_before, bias_before, *few}, weights, bias,                              \
+                     Outlet<T>{out, winner, *dropout, out}, flat, scratch, Shape<Large>(*sizes));                   \
+    }                                                                                                               \
+    void convolve_two_gradient_##NAME(                                                                              \
+        const float* pictures, const float* weight_before, const float* bias_before, const T* out_gradient,         \
+        const T* out, const uint8_t* winner, float scale, int64_t flat, const float* turned, float* befores,        \
+        float* weights, float* biases, float* scratch, const Few* few, const Sizes* sizes) {                        \
+        convolve_two_gradient(First{pictures, weight_before, bias_before, *few},                                    \
+                              Inlet<T>{out_gradient, out, winner, scale}, flat, turned, befores, weights, biases,   \
+                              scratch, Shape<Large>(*sizes));                                                       \
+    }
+
 extern "C" {
 
 FOR_NUMBERS(float, Large, float32)
@@ -693,27 +743,14 @@ FOR_NUMBERS(float, Small, small_float32)
 FOR_KIND(Large, float32)
 FOR_KIND(Small, small_float32)
 
-// The network's first convolution and relu, then this one; pictures and all numbers float.
 void scratch_two_float32(int64_t* forward_backward, const Few* few, const Sizes* sizes) {
     const Shape<Large> shape(*sizes);
     const int64_t hand = InHand::floats(shape, First{nullptr, nullptr, nullptr, *few});
     forward_backward[0] = shape.threads * (shape.scratch() + hand);
     forward_backward[1] = shape.threads * (shape.scratch_backward() + hand);
 }
-void convolve_two_float32(const float* pictures, const float* weight_before, const float* bias_before,
-                          const float* weights, const float* bias, float* out, uint8_t* winner, int64_t flat,
-                          float* scratch, const Few* few, const Sizes* sizes, const Dropout* dropout) {
-    convolve_two(First{pictures, weight_before, bias_before, *few}, weights, bias, Outlet<float>{out, winner, *dropout, out},
-                 flat, scratch, Shape<Large>(*sizes));
-}
-void convolve_two_gradient_float32(const float* pictures, const float* weight_before, const float* bias_before,
-                                   const float* out_gradient, const float* out, const uint8_t* winner, float scale,
-                                   int64_t flat, const float* turned, float* befores, float* weights, float* biases,
-                                   float* scratch, const Few* few, const Sizes* sizes) {
-    convolve_two_gradient(First{pictures, weight_before, bias_before, *few},
-                          Inlet<float>{out_gradient, out, winner, scale}, flat, turned, befores, weights, biases,
-                          scratch, Shape<Large>(*sizes));
-}
+FOR_TWO(float, float32)
+FOR_TWO(bfloat16, bfloat16)
 
 // Weights (places, rows, columns), transformed elsewhere, as the passes take them.
 void pack_places_float32(const float* places, float* packed, int64_t how_many, int64_t rows, int64_t columns) {

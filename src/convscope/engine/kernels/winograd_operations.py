@@ -93,7 +93,7 @@ def suits_two(images: Tensor, first: First, weight: Tensor, by: Convolving) -> b
     """Whether a first convolution of images (N, C, H, W) and its relu can run in the pass of this one behind it."""
     maps = maps_between(images, first)
     return (
-        images.dtype == torch.float32
+        Kernels.take(images)
         and fits_between(images, first, weight)
         and suits(maps, weight, by)
         and not is_small(maps, by)
