@@ -100,13 +100,15 @@ def test_its_float32_error_is_a_few_times_that_of_the_plain_sum(size, channels, 
     channels=st.sampled_from([16, 24, 48]),
     filters=st.sampled_from([16, 80]),
     relu=st.booleans(),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
 )
-def test_maps_of_two_by_two_pixels_have_tiles_of_their_own(count, channels, filters, relu):
-    tensors = drawn(count, channels, filters, (2, 2))
+def test_maps_of_two_by_two_pixels_have_tiles_of_their_own(count, channels, filters, relu, dtype):
+    tensors = drawn(count, channels, filters, (2, 2), dtype)
     found = ours(*tensors, (1, 1), relu)
     exact = torchs(*tensors, (1, 1), torch.float64, found["output"] > 0 if relu else None)
     for name in NAMES:
-        assert error(found[name], exact[name]) < 1e-6, name
+        rounded = dtype == torch.bfloat16 and name in ("output", "maps")
+        assert error(found[name], exact[name]) < (3e-3 if rounded else 1e-6), name
 
 
 @needs_kernel
@@ -243,10 +245,8 @@ def test_channels_that_are_no_whole_grains_suit_where_zeros_cost_little():
         (torch.zeros(2, 32, 26, 26), torch.zeros(64, 32, 3, 3), by((3, 0))),
         (torch.zeros(2, 32, 26, 3), torch.zeros(64, 32, 3, 3), by((0, 0))),
         (torch.zeros(2, 32, 5, 5), torch.zeros(64, 32, 3, 3), by((1, 1))),
-        (torch.zeros(2, 32, 2, 2).bfloat16(), torch.zeros(64, 32, 3, 3), by((1, 1))),
         (torch.zeros(2, 8, 26, 26), torch.zeros(64, 8, 3, 3), by((0, 0))),
         (torch.zeros(2, 32, 26, 26), torch.zeros(40, 32, 3, 3), by((0, 0))),
-        (torch.zeros(2, 16, 26, 26).bfloat16(), torch.zeros(16, 16, 3, 3), by((0, 0))),
         (torch.zeros(2, 512, 8, 8), torch.zeros(512, 512, 3, 3), by((1, 1))),
         (torch.zeros(2, 32, 26, 26), torch.zeros(64, 32, 3, 3), Convolving((2, 2), (0, 0), (1, 1), 1)),
         (torch.zeros(2, 32, 26, 26), torch.zeros(64, 32, 3, 3), Convolving((1, 1), (0, 0), (2, 2), 1)),

@@ -740,6 +740,7 @@ extern "C" {
 FOR_NUMBERS(float, Large, float32)
 FOR_NUMBERS(bfloat16, Large, bfloat16)
 FOR_NUMBERS(float, Small, small_float32)
+FOR_NUMBERS(bfloat16, Small, small_bfloat16)
 FOR_KIND(Large, float32)
 FOR_KIND(Small, small_float32)
 

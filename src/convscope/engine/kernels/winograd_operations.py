@@ -32,7 +32,6 @@ from convscope.engine.kernels.operations import Convolving, Kernels
 from convscope.engine.kernels.passes import InOnePass
 
 MOST_WEIGHTS = 256 * 256  # channels × filters; transformed, they take four times the memory
-LEAST_WEIGHTS_HALF = 32 * 32  # for bfloat16 maps: with fewer, torch's own products in bfloat16 are faster
 LEAST_GAIN = 2.0  # products of the plain sum for each of ours: small maps do not fill their tiles
 MOST_PADDING = 2
 PLACES = 36
@@ -64,7 +63,6 @@ def suits(maps: Tensor, weight: Tensor, by: Convolving) -> bool:
     """Whether the method can take this convolution of maps (N, C, H, W), and gains by it (measured)."""
     filters, channels = weight.shape[:2]
     whole = channels + missing(channels)
-    least = LEAST_WEIGHTS_HALF if maps.dtype == torch.bfloat16 else 0
     return (
         Kernels.take(maps)
         and weight.dtype == torch.float32
@@ -74,7 +72,7 @@ def suits(maps: Tensor, weight: Tensor, by: Convolving) -> bool:
         and (_gain(*by.out(maps, weight)) * channels / whole >= LEAST_GAIN or is_small(maps, by))
         and filters % GRAIN == 0
         and fills_grains(channels)
-        and least <= whole * filters <= MOST_WEIGHTS
+        and whole * filters <= MOST_WEIGHTS
     )
 
 
@@ -86,7 +84,7 @@ def _gain(rows: int, columns: int) -> float:
 
 def is_small(maps: Tensor, by: Convolving) -> bool:
     """Whether these are maps of 2×2 pixels with a border of one, which have tiles of their own."""
-    return maps.shape[2:] == (2, 2) and by.padding == (1, 1) and maps.dtype == torch.float32
+    return maps.shape[2:] == (2, 2) and by.padding == (1, 1)
 
 
 def suits_two(images: Tensor, first: First, weight: Tensor, by: Convolving) -> bool:
