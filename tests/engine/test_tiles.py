@@ -85,7 +85,7 @@ def test_it_is_torchs_convolution_with_its_gradients(
     padding = tuple(min(p, w - 1) for p, w in zip(padding, window, strict=True))
     assume(all(s + 2 * p >= w for s, p, w in zip(size, padding, window, strict=True)))
     tensors = drawn(count, channels, filters, size, window)
-    assert suits(*tensors[:2], by(padding, stride))
+    assume(suits(*tensors[:2], by(padding, stride)))
     found = ours(*tensors, padding, relu, stride)
     exact = torchs(*tensors, padding, found["output"] > 0 if relu else None, stride)
     for name in NAMES:

@@ -12,6 +12,7 @@ from convscope.engine import winograd as scoring
 from convscope.engine.kernels import library
 from convscope.engine.kernels.method import First, Then
 from convscope.engine.kernels.operations import Convolving, Drop, Kernels, Pooling, pool
+from convscope.engine.kernels.passes import InOnePass
 from convscope.engine.kernels.winograd_operations import suits, suits_two, winograd_method
 
 needs_kernel = pytest.mark.skipif(scoring.kernel() is None, reason="no C++ compiler on this machine")
@@ -22,6 +23,10 @@ def kernels() -> Kernels:
     found = library.load("winograd").library
     assert found is not None
     return Kernels(found)
+
+
+def method(half: bool = False) -> InOnePass:
+    return winograd_method(kernels(), half)
 
 
 def by(padding: tuple[int, int]) -> Convolving:
@@ -35,9 +40,9 @@ def drawn(count, channels, filters, size, dtype=torch.float32) -> tuple[Tensor, 
     return maps, weight, torch.randn(filters, generator=generator)
 
 
-def ours(maps, weight, bias, padding, relu) -> dict[str, Tensor]:
+def ours(maps, weight, bias, padding, relu, half=False) -> dict[str, Tensor]:
     leaves = [leaf.detach().requires_grad_() for leaf in (maps, weight, bias)]
-    out = winograd_method(kernels()).convolve(*leaves, by(padding), Then(relu))
+    out = method(half).convolve(*leaves, by(padding), Then(relu))
     return _with_gradients(out, leaves)
 
 
@@ -134,13 +139,9 @@ def test_pool_relu_and_dropout_in_its_pass_are_those_of_a_pass_of_their_own(
         maps, weight, bias = (each.detach().requires_grad_() for each in tensors)
         if together:
             numbers = maps.to(dtype)
-            out = winograd_method(kernels()).convolve(
-                numbers, weight, bias, by(padding), Then(relu, True, drop)
-            )
+            out = method().convolve(numbers, weight, bias, by(padding), Then(relu, True, drop))
         else:  # the convolution's own maps stay float32, as they do inside the one pass
-            between = winograd_method(kernels()).convolve(
-                maps.to(dtype).float(), weight, bias, by(padding), Then(False)
-            )
+            between = method().convolve(maps.to(dtype).float(), weight, bias, by(padding), Then(False))
             half = (between.shape[2] // 2, between.shape[3] // 2)
             pooling = Pooling((2, 2), (2, 2), (0, 0), half)
             out = pool(between, pooling, relu, drop, Kernels(library_here)).to(dtype)
@@ -156,7 +157,7 @@ def test_pool_relu_and_dropout_in_its_pass_are_those_of_a_pass_of_their_own(
 def test_not_a_number_wins_its_window_and_stays_through_the_relu():
     maps, weight, bias = drawn(1, 16, 16, (8, 8))
     maps[0, 3, 0, 0] = float("nan")
-    out = winograd_method(kernels()).convolve(maps, weight, bias, by((1, 1)), Then(True, True))
+    out = method().convolve(maps, weight, bias, by((1, 1)), Then(True, True))
     assert out[0, :, 0, 0].isnan().all()
     assert not out[0, :, 3, 3].isnan().any()
 
@@ -174,14 +175,15 @@ def test_its_bfloat16_error_is_less_than_that_of_the_plain_sum(size):
 @needs_kernel
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("size", [(8, 8), (16, 13), (30, 30)])
-def test_every_number_of_threads_gives_the_same_bits(dtype, size):
+@pytest.mark.parametrize("half", [False, True])
+def test_every_number_of_threads_gives_the_same_bits(dtype, size, half):
     tensors = drawn(19, 32, 48, size, dtype)
     before = torch.get_num_threads()
     found = []
     try:
         for threads in (1, 2, 3, 5):
             torch.set_num_threads(threads)
-            found.append(ours(*tensors, (1, 1), True))
+            found.append(ours(*tensors, (1, 1), True, half))
     finally:
         torch.set_num_threads(before)
     for other in found[1:]:
@@ -198,7 +200,7 @@ def test_only_the_gradients_that_are_wanted_are_made_and_they_are_the_same():
     )
     for number, name in enumerate(NAMES[1:]):
         leaves = [leaf.detach().requires_grad_(i == number) for i, leaf in enumerate((maps, weight, bias))]
-        out = winograd_method(kernels()).convolve(*leaves, by((1, 1)), Then(True))
+        out = method().convolve(*leaves, by((1, 1)), Then(True))
         (gradient,) = torch.autograd.grad(out, leaves[number], entering)
         assert torch.equal(gradient, every[name]), name
 
@@ -206,19 +208,18 @@ def test_only_the_gradients_that_are_wanted_are_made_and_they_are_the_same():
 @needs_kernel
 def test_without_a_bias_and_with_weights_by_pixel_it_is_the_same_convolution():
     maps, weight, bias = drawn(2, 16, 32, (9, 9))
-    plain = winograd_method(kernels()).convolve(maps, weight, torch.zeros_like(bias), by((0, 0)), Then(False))
+    plain = method().convolve(maps, weight, torch.zeros_like(bias), by((0, 0)), Then(False))
     turned = weight.to(memory_format=torch.channels_last)
-    assert torch.equal(
-        winograd_method(kernels()).convolve(maps, turned, None, by((0, 0)), Then(False)), plain
-    )
+    assert torch.equal(method().convolve(maps, turned, None, by((0, 0)), Then(False)), plain)
 
 
 @needs_kernel
+@pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_what_is_not_a_number_stays_so_through_the_relu(dtype):
+def test_what_is_not_a_number_stays_so_through_the_relu(dtype, half):
     maps, weight, bias = drawn(1, 16, 16, (8, 8), dtype)
     maps[0, 3, 4, 4] = float("nan")
-    out = winograd_method(kernels()).convolve(maps, weight, bias, by((1, 1)), Then(True))
+    out = method(half).convolve(maps, weight, bias, by((1, 1)), Then(True))
     assert out[0, :, 3:6, 3:6].isnan().all()
 
 
@@ -257,13 +258,53 @@ def test_other_convolutions_do_not_suit(maps, weight, convolving):
     assert not suits(maps, weight, convolving)
 
 
+# ---- with products of bfloat16 numbers ------------------------------------------------------------------------------
+
+needs_half = pytest.mark.skipif(
+    library.load("winograd").library is None or not kernels().answers("has_half"),
+    reason="no AVX512-BF16 on this machine",
+)
+
+
+@needs_half
+@settings(max_examples=60, deadline=None)
+@given(
+    count=st.integers(1, 9),
+    channels=st.sampled_from([16, 24, 32, 48, 80]),
+    filters=st.sampled_from([16, 32, 64, 144]),
+    size=st.tuples(st.integers(3, 21), st.integers(3, 21)),
+    padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    relu=st.booleans(),
+)
+def test_products_of_bfloat16_numbers_are_near(count, channels, filters, size, padding, relu):
+    tensors = drawn(count, channels, filters, size, torch.bfloat16)
+    found = ours(*tensors, padding, relu, half=True)
+    exact = torchs(*tensors, padding, torch.float64, found["output"] > 0 if relu else None)
+    for name in NAMES:
+        assert found[name].dtype == (torch.bfloat16 if name in ("output", "maps") else torch.float32)
+        assert error(found[name], exact[name]) < (3e-6 if name == "bias" else 0.02), name
+
+
+@needs_half
+@pytest.mark.parametrize("size", [(26, 26), (15, 10)])
+def test_their_error_is_a_few_times_that_of_the_plain_sum_in_bfloat16(size):
+    tensors = drawn(4, 32, 64, size, torch.bfloat16)
+    exact = torchs(*tensors, (1, 1), torch.float64)
+    plain = torchs(*tensors, (1, 1), torch.bfloat16)
+    found = ours(*tensors, (1, 1), False, half=True)
+    for name in NAMES:
+        assert error(found[name], exact[name]) < 8 * error(plain[name], exact[name]), name
+
+
 # ---- with the first convolution of the network before it -----------------------------------------------------------
 
 
-def two(leaves: list[Tensor], first_by: Convolving, second: Convolving, then: Then) -> dict[str, Tensor]:
+def two(
+    leaves: list[Tensor], first_by: Convolving, second: Convolving, then: Then, half: bool = False
+) -> dict[str, Tensor]:
     """The pass of two convolutions, with the gradients of both weights and both biases."""
     images, first_weight, first_bias, weight, bias = leaves
-    out = winograd_method(kernels()).convolve_two(
+    out = method(half).convolve_two(
         images, First(first_weight, first_bias, first_by), weight, bias, second, then
     )
     return _with_gradients_of(out, leaves[1:])
@@ -325,12 +366,41 @@ def test_two_convolutions_in_one_pass_are_those_one_after_the_other(
     found = two(leaves, first_by, by(padding), then)
     images, first_weight, first_bias, weight, bias = leaves
     maps = torch.conv2d(images.float(), first_weight, first_bias, stride, first_padding).relu()
-    out = winograd_method(kernels()).convolve(maps, weight, bias, by(padding), then)
+    out = method().convolve(maps, weight, bias, by(padding), then)
     apart = _with_gradients_of((out.flatten(1) if flat else out).to(dtype), leaves[1:])
     assert torch.equal(found["output"], apart["output"])
     for name, tensor in apart.items():
         assert found[name].shape == tensor.shape
         assert error(found[name], tensor.double()) < 3e-6, name
+
+
+@needs_half
+@settings(max_examples=30, deadline=None)
+@given(
+    count=st.integers(1, 19),
+    channels=st.integers(1, 3),
+    filters=st.sampled_from([16, 48, 64]),
+    size=st.tuples(st.integers(8, 22), st.integers(8, 22)),
+    padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    behind=st.sampled_from(["nothing", "pool", "pool and flatten"]),
+)
+def test_two_convolutions_with_products_of_bfloat16_numbers_are_those_one_after_the_other(
+    count, channels, filters, size, padding, behind
+):
+    images, *leaves = drawn_two(count, channels, 32, filters, size, (3, 3))
+    first_weight, first_bias, weight, bias = leaves
+    images = images.sign()  # so that the maps between are exact in bfloat16
+    assume(suits_two(images, First(first_weight, first_bias, by((0, 0))), weight, by(padding)))
+    then = Then(True, behind != "nothing", None, behind == "pool and flatten")
+    found = two([images.bfloat16(), *leaves], by((0, 0)), by(padding), then, half=True)
+    maps = torch.conv2d(images, first_weight, first_bias).relu()
+    assert torch.equal(maps, maps.bfloat16().float())
+    out = method(half=True).convolve(maps.bfloat16(), weight, bias, by(padding), then)
+    apart = _with_gradients_of(out.flatten(1) if then.flat else out, leaves)
+    assert torch.equal(found["output"], apart["output"])
+    for name, tensor in apart.items():
+        # The maps' gradient is rounded between two passes, and not within one; its sums may nearly cancel.
+        assert error(found[name], tensor.double()) < (0.02 if name.startswith("first") else 3e-6), name
 
 
 @needs_kernel
@@ -358,7 +428,7 @@ def test_of_two_convolutions_only_the_gradients_that_are_wanted_are_made_and_the
     for wanted in range(1, 2**4):
         some = [leaf.detach().requires_grad_(bool(wanted >> i & 1)) for i, leaf in enumerate(leaves[1:])]
         first = First(some[0], some[1], first_by)
-        out = winograd_method(kernels()).convolve_two(leaves[0], first, some[2], some[3], by((0, 0)), then)
+        out = method().convolve_two(leaves[0], first, some[2], some[3], by((0, 0)), then)
         entering = torch.randn(out.shape, generator=torch.Generator().manual_seed(1))
         out.backward(entering)
         for name, leaf in zip(names, some, strict=True):
@@ -371,12 +441,8 @@ def test_two_convolutions_without_biases_are_those_with_biases_of_zero():
     images, first_weight, _, weight, _ = leaves
     args = (by((0, 0)), Then(False))
     zeros = [torch.zeros(32), torch.zeros(16)]
-    one = winograd_method(kernels()).convolve_two(
-        images, First(first_weight, None, by((0, 0))), weight, None, *args
-    )
-    other = winograd_method(kernels()).convolve_two(
-        images, First(first_weight, zeros[0], by((0, 0))), weight, zeros[1], *args
-    )
+    one = method().convolve_two(images, First(first_weight, None, by((0, 0))), weight, None, *args)
+    other = method().convolve_two(images, First(first_weight, zeros[0], by((0, 0))), weight, zeros[1], *args)
     assert torch.equal(one, other)
 
 

@@ -78,6 +78,10 @@ class Kernels:
         function = getattr(self._library, f"{name}_{str(like.dtype).removeprefix('torch.')}")
         function(*(_passed(argument) for argument in arguments))
 
+    def answers(self, question: str) -> bool:
+        """What the library says of itself."""
+        return bool(getattr(self._library, question)())
+
     @staticmethod
     def take(tensor: Tensor) -> bool:
         """Whether the kernels know numbers and device of this tensor."""

@@ -153,7 +153,7 @@ class _Two(Function):
         if then.pool:
             winner = torch.empty(out.numel(), dtype=torch.uint8)
         work.kernels.call(
-            "convolve_two",
+            f"convolve_two{work.kind}",
             out,
             pictures,
             turned,
@@ -163,7 +163,7 @@ class _Two(Function):
             out,
             winner,
             then.flat,
-            scratch(work.kernels, "scratch_two", False, few, work.sizes),
+            scratch(work.kernels, f"scratch_two{work.kind}", False, few, work.sizes),
             few,
             work.sizes,
             drop,
@@ -184,7 +184,7 @@ class _Two(Function):
         weights = work.weight_parts() if for_weight else None
         biases = torch.empty(sizes.parts, sizes.filters)
         work.kernels.call(
-            "convolve_two_gradient",
+            f"convolve_two_gradient{work.kind}",
             out_gradient,
             pictures,
             turned,
@@ -198,7 +198,7 @@ class _Two(Function):
             firsts,
             weights,
             biases,
-            scratch(work.kernels, "scratch_two", True, ctx.few, sizes),
+            scratch(work.kernels, f"scratch_two{work.kind}", True, ctx.few, sizes),
             ctx.few,
             sizes,
         )

@@ -73,21 +73,44 @@ inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 // ---- products -----------------------------------------------------------------------------------------------------
 
+inline void add_product(Vector& sum, float number, Vector vector) { sum += number * vector; }
+
+#if defined(__AVX512BF16__) && defined(__AVX512BW__)
+#define HAS_PAIRS
+
+// Two bfloat16 numbers whose products with two others are summed at once, exactly but for the last rounding.
+struct Pair {
+    bfloat16 first, second;
+};
+inline __m512bh load(const Pair* from) { return (__m512bh)_mm512_loadu_si512(from); }
+inline void add_product(Vector& sum, Pair number, __m512bh vector) {
+    int32_t both;
+    std::memcpy(&both, &number, sizeof both);
+    // Written out, as some compilers keep copies of the sums in memory otherwise.
+    asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(_mm512_set1_epi32(both)), "v"(vector));
+}
+// Sixteen numbers of one row, each beside that of another.
+inline void store_pairs(Pair* to, __m256i first, __m256i second) {
+    const __m512i low = _mm512_cvtepu16_epi32(first), high = _mm512_slli_epi32(_mm512_cvtepu16_epi32(second), 16);
+    _mm512_storeu_si512(to, _mm512_or_si512(low, high));
+}
+#endif
+
 // sums[row][k] (+)= Σ_i left[row · row_step + i · sum_step] · right[i · right_step + k], for ROWS rows and COLUMNS
 // vectors of k: two vectors and six numbers are loaded for twelve products.
-template <bool ADDED, int64_t ROWS, int64_t COLUMNS>
-inline void multiply(const float* left, int64_t row_step, int64_t sum_step, const float* right, int64_t right_step,
+template <bool ADDED, int64_t ROWS, int64_t COLUMNS, class Number>
+inline void multiply(const Number* left, int64_t row_step, int64_t sum_step, const Number* right, int64_t right_step,
                      float* sums, int64_t sums_step, int64_t count) {
     Vector sum[ROWS][COLUMNS] = {};
     for (int64_t i = 0; i < count; ++i) {
-        Vector vector[COLUMNS];
+        decltype(load(right)) vector[COLUMNS];
 #pragma GCC unroll 4
         for (int64_t k = 0; k < COLUMNS; ++k) vector[k] = load(right + i * right_step + k * WIDTH);
 #pragma GCC unroll 6
         for (int64_t row = 0; row < ROWS; ++row) {
-            const float number = left[row * row_step + i * sum_step];
+            const Number number = left[row * row_step + i * sum_step];
 #pragma GCC unroll 4
-            for (int64_t k = 0; k < COLUMNS; ++k) sum[row][k] += number * vector[k];
+            for (int64_t k = 0; k < COLUMNS; ++k) add_product(sum[row][k], number, vector[k]);
         }
     }
 #pragma GCC unroll 6
@@ -99,17 +122,26 @@ inline void multiply(const float* left, int64_t row_step, int64_t sum_step, cons
         }
 }
 
+// Inside of others some compilers keep the sums of pairs in memory.
+template <bool ADDED, int64_t ROWS, int64_t COLUMNS, class Number>
+[[gnu::noinline]] void multiply_apart(const Number* left, int64_t row_step, int64_t sum_step, const Number* right,
+                                      int64_t right_step, float* sums, int64_t sums_step, int64_t count) {
+    multiply<ADDED, ROWS, COLUMNS>(left, row_step, sum_step, right, right_step, sums, sums_step, count);
+}
+
 // The same for any number of rows.
-template <bool ADDED, int64_t COLUMNS>
-inline void multiply_rows(const float* left, int64_t row_step, int64_t sum_step, const float* right,
+template <bool ADDED, int64_t COLUMNS, class Number>
+inline void multiply_rows(const Number* left, int64_t row_step, int64_t sum_step, const Number* right,
                           int64_t right_step, float* sums, int64_t sums_step, int64_t rows, int64_t count) {
     int64_t row = 0;
     const auto some = [&](auto how_many) {
         constexpr int64_t ROWS = decltype(how_many)::value;
         const int64_t end = ROWS == MOST_ROWS && rows % ROWS == 2 ? rows - 8 : rows;  // 4 and 4 are faster than 6 and 2
+        constexpr auto some_rows = std::is_same_v<Number, float> ? multiply<ADDED, ROWS, COLUMNS, Number>
+                                                                 : multiply_apart<ADDED, ROWS, COLUMNS, Number>;
         for (; row + ROWS <= end; row += ROWS)
-            multiply<ADDED, ROWS, COLUMNS>(left + row * row_step, row_step, sum_step, right, right_step,
-                                           sums + row * sums_step, sums_step, count);
+            some_rows(left + row * row_step, row_step, sum_step, right, right_step, sums + row * sums_step, sums_step,
+                      count);
     };
     some(std::integral_constant<int64_t, MOST_ROWS>{});
     some(std::integral_constant<int64_t, 4>{});

@@ -36,6 +36,7 @@ constexpr double SCALE_0 = 1.0 / (double(A2) * B2);
 
 // 4×4 outputs of 6×6 inputs.
 struct Large {
+    using Number = float;  // that products are made of
     static constexpr int64_t IN = 6, OUT = 4, SIDE = 6, PLACES = SIDE * SIDE;
 
     static inline void into_places(const Vector d[IN], Vector v[IN]) {
@@ -100,6 +101,7 @@ struct Large {
 // All 2×2 outputs of a 2×2 map with a border of zeros: y₀ = w₁ x₀ + w₂ x₁ and y₁ = w₀ x₀ + w₁ x₁ with three products,
 // w₁ (x₀ + x₁), (w₂ - w₁) x₁ and (w₀ - w₁) x₀. The border is not among the inputs.
 struct Small {
+    using Number = float;
     static constexpr int64_t IN = 2, OUT = 2, SIDE = 3, PLACES = SIDE * SIDE;
 
     static inline void into_places(const Vector d[IN], Vector v[SIDE]) {
@@ -137,6 +139,14 @@ struct Small {
     }
 };
 
+#ifdef HAS_PAIRS
+// The first with products of bfloat16 numbers, twice as many at a time: inputs, weights and gradients are rounded once they
+// are transformed, sums stay float.
+struct Half : Large {
+    using Number = bfloat16;
+};
+#endif
+
 // ---- sizes --------------------------------------------------------------------------------------------------------
 
 struct Sizes {  // as Python gives them
@@ -155,7 +165,7 @@ struct Shape : Sizes {
     int64_t shrink() const { return pool ? 2 : 1; }
     int64_t rows() const { return out_height / shrink(); }  // of what is written
     int64_t columns() const { return out_width / shrink(); }
-    int64_t in_step() const { return tiles_at_once * channels + APART; }
+    int64_t in_step() const { return tiles_at_once * channels + APART; }  // floats from place to place
     int64_t out_step() const { return tiles_at_once * filters + APART; }
     int64_t scratch() const { return PLACES * (in_step() + out_step()); }  // floats, for one thread
     // The backward pass takes so many images together, and adds up their gradient with the border that tiles need.
@@ -180,13 +190,18 @@ struct Tile {
           left(number % s.across() * Kind::OUT) {}
 };
 
+// How many numbers have the room of a float.
+template <class Kind>
+constexpr int64_t IN_A_FLOAT = sizeof(float) / sizeof(typename Kind::Number);
+
 // ---- transforms of one tile ---------------------------------------------------------------------------------------
 
 // The inputs of one tile, transformed, to places[place][tile][channel].
 template <class Kind, class T>
-[[gnu::noinline]] void transform_input(const Shape<Kind>& s, const T* maps, const Tile<Kind>& tile, float* places) {
+[[gnu::noinline]] void transform_input(const Shape<Kind>& s, const T* maps, const Tile<Kind>& tile,
+                                       typename Kind::Number* places) {
     constexpr int64_t IN = Kind::IN, SIDE = Kind::SIDE;
-    const int64_t top = tile.top - s.pad_top, left = tile.left - s.pad_left, step = s.in_step();
+    const int64_t top = tile.top - s.pad_top, left = tile.left - s.pad_left, step = s.in_step() * IN_A_FLOAT<Kind>;
     const T* image = maps + tile.image * s.height * s.width * s.channels;
     const bool inside = top >= 0 && left >= 0 && top + IN <= s.height && left + IN <= s.width;
     for (int64_t c = 0; c < s.channels; c += WIDTH) {
@@ -276,10 +291,10 @@ inline void entering(const Shape<Kind>& s, const Inlet<T>& inlet, const Tile<Kin
 
 // The gradient of a tile's output to places[place][tile][filter], and its sum to the bias's.
 template <class Kind, class T>
-[[gnu::noinline]] void transform_output_transposed(const Shape<Kind>& s, const Inlet<T>& inlet, const Tile<Kind>& tile, float* places,
-                                 float* bias) {
+[[gnu::noinline]] void transform_output_transposed(const Shape<Kind>& s, const Inlet<T>& inlet, const Tile<Kind>& tile,
+                                                   typename Kind::Number* places, float* bias) {
     constexpr int64_t OUT = Kind::OUT, SIDE = Kind::SIDE;
-    const int64_t step = s.out_step();
+    const int64_t step = s.out_step() * IN_A_FLOAT<Kind>;
     for (int64_t k = 0; k < s.filters; k += WIDTH) {
         Vector given[OUT][OUT], columns[OUT][SIDE], total = {};
         entering(s, inlet, tile, k, given);
@@ -323,7 +338,8 @@ template <class Kind>
 
 // ---- products -----------------------------------------------------------------------------------------------------
 
-// Weights of a place lie in panels of columns, each [row][column of the panel], so that they are read in order.
+// Weights of a place lie in panels of columns, each [row][column of the panel], so that they are read in order; in pairs,
+// [two rows][column][which of the two].
 
 // sums[tile][column] = Σ inputs[tile][row] · weights[row][column], for one panel.
 template <int64_t VECTORS>
@@ -332,14 +348,48 @@ inline void multiply_tiles(const float* inputs, const float* panel, float* sums,
     multiply_rows<false, VECTORS>(inputs, rows, 1, panel, VECTORS * WIDTH, sums, sums_step, tiles, rows);
 }
 
-// weights[channel][filter] += Σ inputs[tile][channel] · outputs[tile][filter].
-inline void add_products(const float* inputs, const float* outputs, float* weights, int64_t tiles, int64_t channels,
+// weights[channel][filter] += Σ inputs[tile][channel] · outputs[tile][filter]; numbers may be pairs of two tiles'.
+template <class Number>
+inline void add_products(const Number* inputs, const Number* outputs, float* weights, int64_t tiles, int64_t channels,
                          int64_t filters) {
     in_panels(filters, [&](int64_t k, auto vectors) {
         multiply_rows<true, vectors>(inputs, 1, channels, outputs + k, filters, weights + k * channels,
                                      vectors * WIDTH, channels, tiles);
     });
 }
+
+// The same for one place, whose inputs and outputs begin there.
+inline void add_products(const Sizes& s, const float* inputs, const float* outputs, float* weights, int64_t tiles) {
+    add_products(inputs, outputs, weights, tiles, s.channels, s.filters);
+}
+
+#ifdef HAS_PAIRS
+
+template <int64_t VECTORS>
+inline void multiply_tiles(const bfloat16* inputs, const bfloat16* panel, float* sums, int64_t sums_step, int64_t tiles,
+                           int64_t rows) {
+    multiply_rows<false, VECTORS>(reinterpret_cast<const Pair*>(inputs), rows / 2, 1, reinterpret_cast<const Pair*>(panel),
+                                  VECTORS * WIDTH, sums, sums_step, tiles, rows / 2);
+}
+
+// Rows of tiles in pairs, one beside the next, in the second half of the place's memory; the last may be alone.
+inline Pair* paired_tiles(const bfloat16* rows, int64_t tiles, int64_t numbers, int64_t at_once) {
+    Pair* pairs = reinterpret_cast<Pair*>(const_cast<bfloat16*>(rows) + at_once * numbers);
+    const auto halves = [&](int64_t tile, int64_t k) {
+        return tile < tiles ? _mm256_loadu_si256((const __m256i*)(rows + tile * numbers + k)) : _mm256_setzero_si256();
+    };
+    for (int64_t t = 0; t < tiles; t += 2)
+        for (int64_t k = 0; k < numbers; k += WIDTH) store_pairs(pairs + t / 2 * numbers + k, halves(t, k), halves(t + 1, k));
+    return pairs;
+}
+
+inline void add_products(const Sizes& s, const bfloat16* inputs, const bfloat16* outputs, float* weights, int64_t tiles) {
+    const Pair* in = paired_tiles(inputs, tiles, s.channels, s.tiles_at_once);
+    const Pair* out = paired_tiles(outputs, tiles, s.filters, s.tiles_at_once);
+    add_products(in, out, weights, (tiles + 1) / 2, s.channels, s.filters);
+}
+
+#endif
 
 // Rows of maps that will be wanted soon, brought nearer bit by bit while tiles are multiplied.
 struct Ahead {
@@ -365,10 +415,11 @@ struct Ahead {
 
 // One block of tiles forward; where a block follows, its maps come nearer meanwhile.
 template <class Kind, class T, class Out>
-void convolve_block(const Shape<Kind>& s, const T* maps, const float* weights, const float* bias,
-                    const Outlet<Out>& outlet, float* inputs, int64_t begin, int64_t tiles, int64_t all) {
+void convolve_block(const Shape<Kind>& s, const T* maps, const typename Kind::Number* weights, const float* bias,
+                    const Outlet<Out>& outlet, float* memory, int64_t begin, int64_t tiles, int64_t all) {
     constexpr int64_t PLACES = Kind::PLACES;
-    float* sums = inputs + PLACES * s.in_step();
+    auto* inputs = reinterpret_cast<typename Kind::Number*>(memory);
+    float* sums = memory + PLACES * s.in_step();
     for (int64_t t = 0; t < tiles; ++t)
         transform_input(s, maps, Tile<Kind>(s, begin + t), inputs + t * s.channels);
     const Tile<Kind> first(s, begin), last(s, begin + tiles - 1);
@@ -387,8 +438,8 @@ void convolve_block(const Shape<Kind>& s, const T* maps, const float* weights, c
             of_maps.fetch(from, to, of);
             of_end.fetch(from, to, of);
             of_winner.fetch(from, to, of);
-            multiply_tiles<vectors>(inputs + place * s.in_step(), weights + (place * s.filters + k) * s.channels,
-                                    sums + place * panel.step, panel.many, tiles, s.channels);
+            multiply_tiles<vectors>(inputs + place * s.in_step() * IN_A_FLOAT<Kind>,
+                                    weights + (place * s.filters + k) * s.channels, sums + place * panel.step, panel.many, tiles, s.channels);
         }
         for (int64_t t = 0; t < tiles; ++t)
             transform_output(s, sums + t * panel.many, panel, bias, outlet, Tile<Kind>(s, begin + t));
@@ -396,8 +447,8 @@ void convolve_block(const Shape<Kind>& s, const T* maps, const float* weights, c
 }
 
 template <class Kind, class T>
-void convolve(const T* maps, const float* weights, const float* bias, const Outlet<T>& outlet, float* scratch,
-              const Shape<Kind>& s) {
+void convolve(const T* maps, const typename Kind::Number* weights, const float* bias, const Outlet<T>& outlet,
+              float* scratch, const Shape<Kind>& s) {
     const int64_t all = s.images * s.tiles(), blocks = (all + s.tiles_at_once - 1) / s.tiles_at_once;
 #pragma omp parallel for schedule(static) num_threads(s.threads)
     for (int64_t block = 0; block < blocks; ++block) {
@@ -448,7 +499,7 @@ struct Backward {
     const Shape<Kind>& s;
     const T* maps;
     const Inlet<Given>& inlet;
-    const float* turned;  // places of [filter][channel]; null where the maps need no gradient
+    const typename Kind::Number* turned;  // places of [filter][channel]; null where the maps need no gradient
     float *weight, *bias;  // sums of this part of the images; `weight` is null where it needs no gradient
     float *inputs, *outputs, *wide_images;  // of this thread
     int64_t images, and_after;              // how many, and with those that follow
@@ -467,18 +518,21 @@ struct Backward {
                          last.image, (last.top + Kind::OUT) / s.shrink());
         };
         const Ahead of_gradient = behind(begin_of_gradient), of_out = behind(inlet.out), of_winner = behind(inlet.winner);
+        using Number = typename Kind::Number;
         for (int64_t t = 0; t < tiles; ++t)
-            transform_output_transposed(s, inlet, Tile<Kind>(s, begin + t), outputs + t * s.filters, bias);
+            transform_output_transposed(s, inlet, Tile<Kind>(s, begin + t),
+                                        reinterpret_cast<Number*>(outputs) + t * s.filters, bias);
         for (int64_t t = 0; weight && t < tiles; ++t)
-            transform_input(s, maps, Tile<Kind>(s, begin + t), inputs + t * s.channels);
+            transform_input(s, maps, Tile<Kind>(s, begin + t), reinterpret_cast<Number*>(inputs) + t * s.channels);
         for (int64_t place = 0; place < PLACES; ++place) {  // both products while its numbers are near
-            float *in = inputs + place * in_step, *out = outputs + place * out_step;
+            float* sums = inputs + place * in_step;  // in place of the transformed inputs
+            const auto *in = reinterpret_cast<Number*>(sums), *out = reinterpret_cast<Number*>(outputs + place * out_step);
             for (const Ahead* rows : {&of_maps, &of_gradient, &of_out, &of_winner})
                 rows->fetch(place, place + 1, PLACES);
-            if (weight) add_products(in, out, weight + place * size, tiles, s.channels, s.filters);
+            if (weight) add_products(s, in, out, weight + place * size, tiles);
             if (turned)
                 in_panels(s.channels, [&](int64_t c, auto vectors) {
-                    multiply_tiles<vectors>(out, turned + place * size + c * s.filters, in + c, s.channels, tiles,
+                    multiply_tiles<vectors>(out, turned + place * size + c * s.filters, sums + c, s.channels, tiles,
                                             s.filters);
                 });
         }
@@ -497,8 +551,8 @@ struct Backward {
 
 // weights: (parts, places, channels · filters in panels); biases: (parts, filters).
 template <class Kind, class T>
-void convolve_gradient(const T* maps, const Inlet<T>& inlet, const float* turned, T* gradient, float* weights,
-                       float* biases, float* scratch, const Shape<Kind>& s) {
+void convolve_gradient(const T* maps, const Inlet<T>& inlet, const typename Kind::Number* turned, T* gradient,
+                       float* weights, float* biases, float* scratch, const Shape<Kind>& s) {
     const int64_t size = Kind::PLACES * s.channels * s.filters, image = s.height * s.width * s.channels;
     in_parts(s, weights, size, biases, [&](int64_t, int64_t first, int64_t count, float* weight, float* bias) {
         float* inputs = scratch + omp_get_thread_num() * s.scratch_backward();
@@ -560,8 +614,8 @@ struct InHand {
 };
 
 template <class Kind, class T>
-void convolve_two(const First& before, const float* weights, const float* bias, const Outlet<T>& outlet, bool flat,
-                  float* scratch, const Shape<Kind>& s) {
+void convolve_two(const First& before, const typename Kind::Number* weights, const float* bias, const Outlet<T>& outlet,
+                  bool flat, float* scratch, const Shape<Kind>& s) {
     const int64_t groups = (s.images + s.together() - 1) / s.together();
     const int64_t pixels = s.rows() * s.columns(), numbers = pixels * s.filters;
 #pragma omp parallel for schedule(static) num_threads(s.threads)
@@ -589,7 +643,7 @@ void convolve_two(const First& before, const float* weights, const float* bias, 
 
 // befores: (parts, taps + 1, channels), the gradients of the first convolution's weight and bias.
 template <class Kind, class T>
-void convolve_two_gradient(const First& before, const Inlet<T>& inlet, bool flat, const float* turned,
+void convolve_two_gradient(const First& before, const Inlet<T>& inlet, bool flat, const typename Kind::Number* turned,
                            float* befores, float* weights, float* biases, float* scratch, const Shape<Kind>& s) {
     const int64_t size = Kind::PLACES * s.channels * s.filters, size_before = (before.f.taps() + 1) * s.channels;
     const int64_t pixels = s.rows() * s.columns(), numbers = pixels * s.filters;
@@ -632,6 +686,23 @@ inline void each_vector(int64_t row, int64_t rows, int64_t columns, const Work& 
     });
 }
 
+// A vector of weights at all places: [row of places][column].
+template <class Kind>
+inline void weight_places(const float* weight, int64_t count, Vector places[Kind::SIDE][Kind::SIDE]) {
+    constexpr int64_t SIDE = Kind::SIDE;
+    Vector half[TAPS][SIDE];
+    for (int64_t x = 0; x < TAPS; ++x) {
+        Vector g[TAPS];
+        for (int64_t y = 0; y < TAPS; ++y) g[y] = load(weight + (y * TAPS + x) * count);
+        Kind::weight_into_places(g, half[x]);
+    }
+    for (int64_t y = 0; y < SIDE; ++y) {
+        Vector g[TAPS];
+        for (int64_t x = 0; x < TAPS; ++x) g[x] = half[x][y];
+        Kind::weight_into_places(g, places[y]);
+    }
+}
+
 // weight (3, 3, rows, columns) to places (PLACES, rows · columns in panels).
 template <class Kind>
 void transform_weight(const float* weight, float* places, int64_t rows, int64_t columns, int64_t threads) {
@@ -640,20 +711,36 @@ void transform_weight(const float* weight, float* places, int64_t rows, int64_t 
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t row = 0; row < rows; ++row)
         each_vector(row, rows, columns, [&](int64_t from, int64_t to) {
-            Vector half[TAPS][SIDE];
-            for (int64_t x = 0; x < TAPS; ++x) {
-                Vector g[TAPS];
-                for (int64_t y = 0; y < TAPS; ++y) g[y] = load(weight + (y * TAPS + x) * count + from);
-                Kind::weight_into_places(g, half[x]);
-            }
-            for (int64_t y = 0; y < SIDE; ++y) {
-                Vector g[TAPS], u[SIDE];
-                for (int64_t x = 0; x < TAPS; ++x) g[x] = half[x][y];
-                Kind::weight_into_places(g, u);
-                for (int64_t x = 0; x < SIDE; ++x) store(places + (y * SIDE + x) * count + to, u[x]);
+            Vector u[SIDE][SIDE];
+            weight_places<Kind>(weight + from, count, u);
+            for (int64_t place = 0; place < Kind::PLACES; ++place)
+                store(places + place * count + to, u[place / SIDE][place % SIDE]);
+        });
+}
+
+#ifdef HAS_PAIRS
+// The same in pairs of rows.
+template <class Kind>
+void transform_weight(const float* weight, bfloat16* places, int64_t rows, int64_t columns, int64_t threads) {
+    constexpr int64_t SIDE = Kind::SIDE;
+    const int64_t count = rows * columns;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t row = 0; row < rows; row += 2)
+        in_panels(columns, [&](int64_t k, auto vectors) {
+            for (int64_t v = 0; v < vectors * WIDTH; v += WIDTH) {
+                Vector upper[SIDE][SIDE], lower[SIDE][SIDE];
+                weight_places<Kind>(weight + row * columns + k + v, count, upper);
+                weight_places<Kind>(weight + (row + 1) * columns + k + v, count, lower);
+                bfloat16* to = places + k * rows + row * vectors * WIDTH + 2 * v;
+                for (int64_t place = 0; place < Kind::PLACES; ++place) {
+                    const __m512 first(upper[place / SIDE][place % SIDE]), second(lower[place / SIDE][place % SIDE]);
+                    store_pairs(reinterpret_cast<Pair*>(to + place * count), (__m256i)_mm512_cvtneps_pbh(first),
+                                (__m256i)_mm512_cvtneps_pbh(second));
+                }
             }
         });
 }
+#endif
 
 // The parts (parts, PLACES, rows · columns in panels) of the gradient, summed in order in the first one, to the gradient
 // (3, 3, rows, columns).
@@ -691,13 +778,13 @@ void sum_weight_gradient(float* parts, float* gradient, int64_t rows, int64_t co
 // ---- what Python calls --------------------------------------------------------------------------------------------
 
 #define FOR_NUMBERS(T, Kind, NAME)                                                                                  \
-    void convolve_##NAME(const T* maps, const float* weights, const float* bias, T* out, uint8_t* winner,           \
+    void convolve_##NAME(const T* maps, const Kind::Number* weights, const float* bias, T* out, uint8_t* winner,    \
                          float* scratch, const Sizes* sizes, const Dropout* dropout) {                              \
-        convolve(maps, weights, bias, Outlet<T>{out, winner, *dropout, out}, scratch, Shape<Kind>(*sizes));              \
+        convolve(maps, weights, bias, Outlet<T>{out, winner, *dropout, out}, scratch, Shape<Kind>(*sizes));         \
     }                                                                                                               \
     void convolve_gradient_##NAME(const T* maps, const T* out_gradient, const T* out, const uint8_t* winner,        \
-                                  float scale, const float* turned, T* gradient, float* weights, float* biases,     \
-                                  float* scratch, const Sizes* sizes) {                                             \
+                                  float scale, const Kind::Number* turned, T* gradient, float* weights,             \
+                                  float* biases, float* scratch, const Sizes* sizes) {                              \
         convolve_gradient(maps, Inlet<T>{out_gradient, out, winner, scale}, turned, gradient, weights, biases,      \
                           scratch, Shape<Kind>(*sizes));                                                            \
     }
@@ -709,7 +796,7 @@ void sum_weight_gradient(float* parts, float* gradient, int64_t rows, int64_t co
         forward_backward[0] = shape.threads * shape.scratch();                                                      \
         forward_backward[1] = shape.threads * shape.scratch_backward();                                             \
     }                                                                                                               \
-    void transform_weight_##NAME(const float* weight, float* places, int64_t rows, int64_t columns,                 \
+    void transform_weight_##NAME(const float* weight, Kind::Number* places, int64_t rows, int64_t columns,          \
                                  int64_t threads) {                                                                 \
         transform_weight<Kind>(weight, places, rows, columns, threads);                                             \
     }                                                                                                               \
@@ -719,20 +806,28 @@ void sum_weight_gradient(float* parts, float* gradient, int64_t rows, int64_t co
     }
 
 // The network's first convolution and relu, then this one; pictures are float.
-#define FOR_TWO(T, NAME)                                                                                            \
+#define FOR_TWO(T, Kind, NAME)                                                                                      \
     void convolve_two_##NAME(const float* pictures, const float* weight_before, const float* bias_before,           \
-                             const float* weights, const float* bias, T* out, uint8_t* winner, int64_t flat,        \
+                             const Kind::Number* weights, const float* bias, T* out, uint8_t* winner, int64_t flat, \
                              float* scratch, const Few* few, const Sizes* sizes, const Dropout* dropout) {          \
         convolve_two(First{pictures, weight_before, bias_before, *few}, weights, bias,                              \
-                     Outlet<T>{out, winner, *dropout, out}, flat, scratch, Shape<Large>(*sizes));                   \
+                     Outlet<T>{out, winner, *dropout, out}, flat, scratch, Shape<Kind>(*sizes));                    \
     }                                                                                                               \
     void convolve_two_gradient_##NAME(                                                                              \
         const float* pictures, const float* weight_before, const float* bias_before, const T* out_gradient,         \
-        const T* out, const uint8_t* winner, float scale, int64_t flat, const float* turned, float* befores,        \
+        const T* out, const uint8_t* winner, float scale, int64_t flat, const Kind::Number* turned, float* befores, \
         float* weights, float* biases, float* scratch, const Few* few, const Sizes* sizes) {                        \
         convolve_two_gradient(First{pictures, weight_before, bias_before, *few},                                    \
                               Inlet<T>{out_gradient, out, winner, scale}, flat, turned, befores, weights, biases,   \
-                              scratch, Shape<Large>(*sizes));                                                       \
+                              scratch, Shape<Kind>(*sizes));                                                        \
+    }
+
+#define FOR_SCRATCH_TWO(Kind, NAME)                                                                                 \
+    void scratch_two_##NAME(int64_t* forward_backward, const Few* few, const Sizes* sizes) {                        \
+        const Shape<Kind> shape(*sizes);                                                                            \
+        const int64_t hand = InHand::floats(shape, First{nullptr, nullptr, nullptr, *few});                         \
+        forward_backward[0] = shape.threads * (shape.scratch() + hand);                                             \
+        forward_backward[1] = shape.threads * (shape.scratch_backward() + hand);                                    \
     }
 
 extern "C" {
@@ -743,15 +838,19 @@ FOR_NUMBERS(float, Small, small_float32)
 FOR_NUMBERS(bfloat16, Small, small_bfloat16)
 FOR_KIND(Large, float32)
 FOR_KIND(Small, small_float32)
+FOR_TWO(float, Large, float32)
+FOR_TWO(bfloat16, Large, bfloat16)
+FOR_SCRATCH_TWO(Large, float32)
 
-void scratch_two_float32(int64_t* forward_backward, const Few* few, const Sizes* sizes) {
-    const Shape<Large> shape(*sizes);
-    const int64_t hand = InHand::floats(shape, First{nullptr, nullptr, nullptr, *few});
-    forward_backward[0] = shape.threads * (shape.scratch() + hand);
-    forward_backward[1] = shape.threads * (shape.scratch_backward() + hand);
-}
-FOR_TWO(float, float32)
-FOR_TWO(bfloat16, bfloat16)
+#ifdef HAS_PAIRS
+FOR_NUMBERS(bfloat16, Half, half_bfloat16)
+FOR_KIND(Half, half_float32)
+FOR_TWO(bfloat16, Half, half_bfloat16)
+FOR_SCRATCH_TWO(Half, half_float32)
+int has_half() { return 1; }
+#else
+int has_half() { return 0; }
+#endif
 
 // Weights (places, rows, columns), transformed elsewhere, as the passes take them.
 void pack_places_float32(const float* places, float* packed, int64_t how_many, int64_t rows, int64_t columns) {
