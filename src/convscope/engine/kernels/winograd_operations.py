@@ -1,12 +1,13 @@
 """A 3×3 convolution and its gradients by Winograd's method, for training on a CPU.
 
-Maps (N, C, H, W) lie pixel by pixel, float32 or bfloat16; the weight and its gradient are float32, and all arithmetic is.
-Only for bfloat16 maps, where the processor multiplies such numbers (AVX512-BF16), maps, weight and gradient are rounded
-once they are transformed; sums stay float32. The error is then four to seven times that of the plain sum in bfloat16,
-about one part in a hundred, and without a bias. `winograd.cpp` does the work: the backward pass transforms the gradient of the
-output once, with the relu's mask and the sum for the bias, and uses it for both gradients. A 2×2 pool, relu and dropout
-behind the convolution run in the same pass, so that its own maps, four times as large as the pool's, never leave the
-registers.
+Maps (N, C, H, W) lie pixel by pixel, float32 or bfloat16; the weight and its gradient are float32, and all arithmetic
+is. Only for bfloat16 maps, where the processor multiplies such numbers (AVX512-BF16), maps, weight and gradient are
+rounded once they are transformed; sums stay float32. The error is then four to seven times that of the plain sum in
+bfloat16, about one part in a hundred, and without a bias.
+
+`winograd.cpp` does the work: the backward pass transforms the gradient of the output once, with the relu's mask and the
+sum for the bias, and uses it for both gradients. A 2×2 pool, relu and dropout behind the convolution run in the same
+pass, so that its own maps, four times as large as the pool's, never leave the registers.
 
 Source: A. Lavin & S. Gray, Fast Algorithms for Convolutional Neural Networks (2016); the points, the transposed form of
 the gradients and the form for maps of 2×2 pixels are ours.
