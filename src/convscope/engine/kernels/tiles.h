@@ -144,11 +144,8 @@ struct Sums {
         for (int k = 0; k < SIDE; ++k) {
             const __m512bh pairs = (__m512bh)_mm512_loadu_si512(right + k * DEEP);
 #pragma GCC unroll 16
-            for (int r = 0; r < SIDE; ++r) {
-                int32_t pair;
-                std::memcpy(&pair, reinterpret_cast<const char*>(left) + r * p.left_row_bytes + 4 * k, sizeof pair);
-                rows[r] = _mm512_dpbf16_ps(rows[r], (__m512bh)_mm512_set1_epi32(pair), pairs);
-            }
+            for (int r = 0; r < SIDE; ++r)
+                add_product(rows[r], reinterpret_cast<const char*>(left) + r * p.left_row_bytes + 4 * k, pairs);
         }
     }
     void store(float* to) const {

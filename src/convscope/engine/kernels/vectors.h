@@ -89,6 +89,9 @@ inline void add_product(Vector& sum, Pair number, __m512bh vector) {
     // Written out, as some compilers keep copies of the sums in memory otherwise.
     asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(_mm512_set1_epi32(both)), "v"(vector));
 }
+inline void add_product(__m512& sum, const void* pair, __m512bh vector) {
+    asm("vdpbf16ps %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(vector), "m"(*static_cast<const int32_t*>(pair)));
+}
 // Sixteen numbers of one row, each beside that of another.
 inline void store_pairs(Pair* to, __m256i first, __m256i second) {
     const __m512i low = _mm512_cvtepu16_epi32(first), high = _mm512_slli_epi32(_mm512_cvtepu16_epi32(second), 16);
