@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from convscope.engine.kernels import library
-from convscope.engine.kernels.method import Methods
+from convscope.engine.kernels.method import Methods, PlainMethod
 from convscope.engine.kernels.operations import Kernels
 from convscope.engine.kernels.products_operations import OwnProducts
 from convscope.engine.kernels.tile_products_operations import TileDense
@@ -15,13 +15,13 @@ def methods_of(convolution: str) -> Methods:
     """Those of `Plan.convolution`: each takes what suits it, and torch the rest."""
     if convolution == "direct":
         return Methods()
-    tiles = tuple(map(tile_method, _found("tiles")))
-    dense = tuple(map(TileDense, _found("tile_products")))
+    tiles, dense = _found("tiles"), tuple(map(TileDense, _found("tile_products")))
     if convolution == "amx":
-        return Methods(next(iter(tiles), None), (), dense)
+        return Methods(next(map(tile_method, tiles), None), (), dense)
     winograd = tuple(map(winograd_method, _found("winograd")))
     own = tuple(map(OwnProducts, _found("products")))
-    return Methods(next(iter(winograd), None), (*own, *tiles), (*own, *dense))
+    others: tuple[PlainMethod, ...] = (*own, *(tile_method(found, pictures=False) for found in tiles))
+    return Methods(next(iter(winograd), None), others, (*own, *dense))
 
 
 def _found(name: str) -> tuple[Kernels, ...]:

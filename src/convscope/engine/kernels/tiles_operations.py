@@ -179,6 +179,15 @@ def _work(kernels: Kernels, maps: Tensor, weight: Tensor, by: Convolving, then: 
     return _Work(kernels, _Sizes(*of_products, *passing, *of_patches))
 
 
-def tile_method(kernels: Kernels) -> InOnePass:
-    """Products of tiles, with these kernels."""
-    return InOnePass(suits, suits_two, functools.partial(_work, kernels))
+def tile_method(kernels: Kernels, pictures: bool = True) -> InOnePass:
+    """Products of tiles, with these kernels.
+
+    Args:
+        pictures: whether also for pictures of few channels; torch's are faster without matrix instructions.
+    """
+    takes = suits if pictures else _suits_maps
+    return InOnePass(takes, suits_two, functools.partial(_work, kernels))
+
+
+def _suits_maps(maps: Tensor, weight: Tensor, by: Convolving) -> bool:
+    return fills_grains(weight.shape[1]) and suits(maps, weight, by)

@@ -677,6 +677,16 @@ void convolve_two_gradient(const First& before, const Inlet<T>& inlet, bool flat
 
 // ---- weights ------------------------------------------------------------------------------------------------------
 
+// A few rows of a register each to columns, so many numbers apart.
+inline void turn(const float rows[SQUARE][WIDTH], float* to, int64_t step) {
+    if constexpr (WIDTH % SQUARE == 0) {
+        for (int64_t c = 0; c < WIDTH; c += SQUARE) turn_square(rows[0] + c, WIDTH, to + c * step, step);
+    } else {
+        for (int64_t c = 0; c < WIDTH; ++c)
+            for (int64_t r = 0; r < SQUARE; ++r) to[c * step + r] = rows[r][c];
+    }
+}
+
 // Calls work(offset in rows, offset in panels) for each vector of a matrix (rows, columns).
 template <class Work>
 inline void each_vector(int64_t row, int64_t rows, int64_t columns, const Work& work) {
@@ -743,11 +753,11 @@ void transform_weight(const float* weight, bfloat16* places, int64_t rows, int64
 #endif
 
 // The parts (parts, PLACES, rows · columns in panels) of the gradient, summed in order in the first one, to the gradient
-// (3, 3, rows, columns).
+// (columns, 3, 3, rows), as weights lie in memory.
 template <class Kind>
 void sum_weight_gradient(float* parts, float* gradient, int64_t rows, int64_t columns, int64_t how_many,
                          int64_t threads) {
-    constexpr int64_t SIDE = Kind::SIDE;
+    constexpr int64_t SIDE = Kind::SIDE, ALL_TAPS = TAPS * TAPS;
     const int64_t count = rows * columns, size = Kind::PLACES * count;
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t i = 0; i < size; i += WIDTH) {
@@ -756,19 +766,29 @@ void sum_weight_gradient(float* parts, float* gradient, int64_t rows, int64_t co
         store(parts + i, sum);
     }
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t row = 0; row < rows; ++row)
-        each_vector(row, rows, columns, [&](int64_t to, int64_t from) {
-            Vector half[SIDE][TAPS];
-            for (int64_t x = 0; x < SIDE; ++x) {
-                Vector u[SIDE];
-                for (int64_t y = 0; y < SIDE; ++y) u[y] = load(parts + (y * SIDE + x) * count + from);
-                Kind::weight_into_places_transposed(u, half[x]);
-            }
-            for (int64_t y = 0; y < TAPS; ++y) {
-                Vector u[SIDE], g[TAPS];
-                for (int64_t x = 0; x < SIDE; ++x) u[x] = half[x][y];
-                Kind::weight_into_places_transposed(u, g);
-                for (int64_t x = 0; x < TAPS; ++x) store(gradient + (y * TAPS + x) * count + to, g[x]);
+    for (int64_t block = 0; block < rows; block += SQUARE)
+        in_panels(columns, [&](int64_t k, auto vectors) {
+            for (int64_t v = 0; v < vectors * WIDTH; v += WIDTH) {
+                float taps[ALL_TAPS][SQUARE][WIDTH];
+                for (int64_t r = 0; r < SQUARE; ++r) {
+                    const float* from = parts + k * rows + (block + r) * vectors * WIDTH + v;
+                    Vector half[SIDE][TAPS];
+                    for (int64_t x = 0; x < SIDE; ++x) {
+                        Vector u[SIDE];
+                        for (int64_t y = 0; y < SIDE; ++y) u[y] = load(from + (y * SIDE + x) * count);
+                        Kind::weight_into_places_transposed(u, half[x]);
+                    }
+                    for (int64_t y = 0; y < TAPS; ++y) {
+                        Vector u[SIDE], g[TAPS];
+                        for (int64_t x = 0; x < SIDE; ++x) u[x] = half[x][y];
+                        Kind::weight_into_places_transposed(u, g);
+                        for (int64_t x = 0; x < TAPS; ++x) store(taps[y * TAPS + x][r], g[x]);
+                    }
+                }
+                for (int64_t tap = 0; tap < ALL_TAPS; ++tap) {
+                    float* to = gradient + ((k + v) * ALL_TAPS + tap) * rows + block;
+                    turn(taps[tap], to, ALL_TAPS * rows);
+                }
             }
         });
 }

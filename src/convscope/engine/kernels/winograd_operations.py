@@ -128,10 +128,10 @@ class _Work:
 
     def summed(self, parts: Tensor, weight: Tensor) -> Tensor:
         count, _, channels, filters = parts.shape
-        total, threads = torch.empty(3, 3, channels, filters), torch.get_num_threads()
+        total, threads = torch.empty(filters, 3, 3, channels), torch.get_num_threads()
         name = f"sum_weight_gradient{self.kind}"
         self.kernels.call(name, parts, parts, total, channels, filters, count, threads)
-        return total.permute(3, 2, 0, 1)
+        return total.permute(0, 3, 1, 2)  # as the weight lies
 
 
 def _parts(shape: Shape) -> int:
