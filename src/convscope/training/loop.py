@@ -41,7 +41,6 @@ from convscope.training.course import Course
 from convscope.training.events import EpochEnd, Finished, Saved, Step
 from convscope.training.feeding import Feed
 from convscope.training.folder import History, RunFolder
-from convscope.training.garbage import what_is_there_left_out
 from convscope.training.material import Material, copy_into, resident, weights_of
 from convscope.training.memory import is_out_of_memory, too_little
 from convscope.training.meter import Meter, Speedometer, Totals
@@ -144,7 +143,6 @@ class Loop:
                     self.folder.history, self.state.history_lines, self.state.history_digest
                 )
                 stack.callback(self.history.close)
-                stack.enter_context(what_is_there_left_out())
                 self.train()
                 return self.finish()
         except Interrupted:
