@@ -140,9 +140,12 @@ struct Small {
 };
 
 #ifdef HAS_PAIRS
-// The first with products of bfloat16 numbers, twice as many at a time: inputs, weights and gradients are rounded once they
-// are transformed, sums stay float.
+// Both with products of bfloat16 numbers, twice as many at a time: inputs, weights and gradients are rounded once they are
+// transformed, sums stay float.
 struct Half : Large {
+    using Number = bfloat16;
+};
+struct SmallHalf : Small {
     using Number = bfloat16;
 };
 #endif
@@ -864,7 +867,9 @@ FOR_SCRATCH_TWO(Large, float32)
 
 #ifdef HAS_PAIRS
 FOR_NUMBERS(bfloat16, Half, half_bfloat16)
+FOR_NUMBERS(bfloat16, SmallHalf, small_half_bfloat16)
 FOR_KIND(Half, half_float32)
+FOR_KIND(SmallHalf, small_half_float32)
 FOR_TWO(bfloat16, Half, half_bfloat16)
 FOR_SCRATCH_TWO(Half, half_float32)
 int has_half() { return 1; }

@@ -45,7 +45,11 @@ TILES_BACK = 36  # and backward, where the gradient of the weights is read and w
 MOST_PARTS, PARTS_BYTES = 8, 4 * 2**20
 
 
-LARGE, SMALL, HALF = "", "_small", "_half"  # the kinds of tiles, as in the kernels' names
+LARGE, SMALL, HALF = (
+    "",
+    "_small",
+    "_half",
+)  # the kinds of tiles, as in the kernels' names; the last behind the others
 
 
 class Shape(ctypes.Structure):
@@ -59,7 +63,7 @@ class Shape(ctypes.Structure):
 
 def places_of(kind: str) -> int:
     """Products a tile."""
-    return 9 if kind == SMALL else PLACES
+    return 9 if kind.startswith(SMALL) else PLACES
 
 
 def suits(maps: Tensor, weight: Tensor, by: Convolving) -> bool:
@@ -118,7 +122,7 @@ class _Work:
         """At the places of the method: (places, a · b in panels), of the weight as (3, 3, a, b)."""
         weight = weight.permute(2, 3, 0, 1) if turned else weight.permute(2, 3, 1, 0)
         weight, threads = weight.contiguous(), torch.get_num_threads()
-        dtype = torch.bfloat16 if self.kind == HALF else torch.float32
+        dtype = torch.bfloat16 if self.kind.endswith(HALF) else torch.float32
         places = torch.empty(places_of(self.kind), *weight.shape[2:], dtype=dtype)
         self.kernels.call(f"transform_weight{self.kind}", weight, weight, places, *weight.shape[2:], threads)
         return places
@@ -143,8 +147,8 @@ def _parts(shape: Shape) -> int:
 def _work(kernels: Kernels, half: bool, maps: Tensor, weight: Tensor, by: Convolving, then: Then) -> _Work:
     images, channels, height, width = maps.shape
     kind, padding = (SMALL, (0, 0)) if is_small(maps, by) else (LARGE, by.padding)
-    if kind == LARGE and maps.dtype == torch.bfloat16 and half:
-        kind = HALF
+    if maps.dtype == torch.bfloat16 and half:
+        kind += HALF
     sizes = (images, height, width, channels, len(weight), *by.out(maps, weight), *padding)
     shape = Shape(*sizes, then.relu, then.pool, TILES, torch.get_num_threads(), 1)
     return _Work(kernels, kind, shape)
