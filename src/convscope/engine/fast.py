@@ -9,8 +9,9 @@ beyond the order of additions:
 * neighbours joined into one pass over memory, where there are compiled kernels: pool, relu and dropout; norm, shortcut
   and relu; convolution and relu; a network's first two convolutions, whose maps in between are made again backward.
 
-In bfloat16 maps and the copies of the weights that a step works with have 8 bits of mantissa; sums, norms, the scores,
-the loss, the weights themselves and their gradients stay float32.
+In bfloat16 maps and the copies of the weights that a step works with have 8 bits of mantissa, on some processors also
+what Winograd's method makes of them; sums, norms, the scores, the loss, the weights themselves and their gradients stay
+float32.
 """
 
 from __future__ import annotations
