@@ -28,7 +28,7 @@ class _Window(ctypes.Structure):
     )]  # fmt: skip
 
 
-class _Few(ctypes.Structure):
+class Few(ctypes.Structure):
     _fields_ = [(name, ctypes.c_int64) for name in (
         "images", "height", "width", "in_channels", "out_height", "out_width", "out_channels", "size_y", "size_x",
         "stride_y", "stride_x", "pad_y", "pad_x",
@@ -58,7 +58,7 @@ class Drop:
         return _Dropout(self.rows.data_ptr(), by_bytes, threshold, 1.0 / (1.0 - self.rate))
 
 
-def _structure(drop: Drop | None) -> _Dropout:
+def dropout_structure(drop: Drop | None) -> _Dropout:
     return drop.structure() if drop else no_dropout()
 
 
@@ -98,14 +98,14 @@ def _passed(argument: Any) -> Any:
     return ctypes.c_void_p(None) if argument is None else ctypes.c_int64(argument)
 
 
-def _by_pixel(tensor: Tensor) -> Tensor:
+def by_pixel(tensor: Tensor) -> Tensor:
     """The same numbers pixel by pixel: maps as channels last, anything else plainly contiguous."""
     if tensor.ndim == 4:
         return tensor.contiguous(memory_format=torch.channels_last)
     return tensor.contiguous()
 
 
-def _like(tensor: Tensor, channels: int, height: int, width: int) -> Tensor:
+def maps_like(tensor: Tensor, channels: int, height: int, width: int) -> Tensor:
     """Unwritten maps, pixel by pixel, even where a size of 1 would let torch choose."""
     shape = (tensor.shape[0], height, width, channels)
     return tensor.new_empty(shape).permute(0, 3, 1, 2)
@@ -134,23 +134,28 @@ class _Pool(Function):
     def forward(
         ctx: Any, maps: Tensor, pooling: Pooling, relu: bool, drop: Drop | None, kernels: Kernels
     ) -> Tensor:
-        maps = _by_pixel(maps)
+        maps = by_pixel(maps)
         images, channels, height, width = maps.shape
         window = _Window(
             images, height, width, channels, *pooling.out, *pooling.size, *pooling.stride, *pooling.padding
         )
-        out = _like(maps, channels, *pooling.out)
+        out = maps_like(maps, channels, *pooling.out)
         winner = torch.empty(out.numel(), dtype=torch.uint8)
-        kernels.call("pool", maps, maps, out, winner, window, relu, _structure(drop))
+        kernels.call("pool", maps, maps, out, winner, window, relu, dropout_structure(drop))
         ctx.save_for_backward(winner)
-        ctx.window, ctx.shape, ctx.scale, ctx.kernels = window, maps.shape, _structure(drop).scale, kernels
+        ctx.window, ctx.shape, ctx.scale, ctx.kernels = (
+            window,
+            maps.shape,
+            dropout_structure(drop).scale,
+            kernels,
+        )
         return out
 
     @staticmethod
     def backward(ctx: Any, out_gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
         (winner,) = ctx.saved_tensors
-        out_gradient = _by_pixel(out_gradient)
-        gradient = _like(out_gradient, *ctx.shape[1:])
+        out_gradient = by_pixel(out_gradient)
+        gradient = maps_like(out_gradient, *ctx.shape[1:])
         ctx.kernels.call(
             "pool_gradient", out_gradient, out_gradient, winner, gradient, ctx.window, float(ctx.scale)
         )
@@ -168,9 +173,9 @@ def pool(maps: Tensor, pooling: Pooling, relu: bool, drop: Drop | None, kernels:
 class _ReluDropout(Function):
     @staticmethod
     def forward(ctx: Any, numbers: Tensor, relu: bool, drop: Drop | None, kernels: Kernels) -> Tensor:
-        numbers = _by_pixel(numbers)
+        numbers = by_pixel(numbers)
         out = torch.empty_like(numbers)
-        kernels.call("relu_dropout", numbers, numbers, out, *_extents(numbers), relu, _structure(drop))
+        kernels.call("relu_dropout", numbers, numbers, out, *_extents(numbers), relu, dropout_structure(drop))
         ctx.save_for_backward(*((out,) if relu else ()))
         ctx.relu, ctx.drop, ctx.kernels = relu, drop, kernels
         return out
@@ -178,7 +183,7 @@ class _ReluDropout(Function):
     @staticmethod
     def backward(ctx: Any, out_gradient: Tensor) -> tuple[Tensor, None, None, None]:
         (out,) = ctx.saved_tensors or (None,)
-        out_gradient = _by_pixel(out_gradient)
+        out_gradient = by_pixel(out_gradient)
         gradient = torch.empty_like(out_gradient)
         extents = _extents(out_gradient)
         ctx.kernels.call(
@@ -189,7 +194,7 @@ class _ReluDropout(Function):
             gradient,
             *extents,
             ctx.relu,
-            _structure(ctx.drop),
+            dropout_structure(ctx.drop),
         )
         return gradient, None, None, None
 
@@ -234,11 +239,11 @@ def is_few(maps: Tensor, weight: Tensor, by: Convolving) -> bool:
     )
 
 
-def _few(images: Tensor, weight: Tensor, by: Convolving) -> tuple[_Few, Tensor]:
+def few_sizes(images: Tensor, weight: Tensor, by: Convolving) -> tuple[Few, Tensor]:
     """The sizes, and the weight as the kernels take it: (rows, columns, C, filters)."""
     filters, in_channels, *size = weight.shape
     sizes = (len(images), *images.shape[2:], in_channels, *by.out(images, weight), filters)
-    return _Few(*sizes, *size, *by.stride, *by.padding), weight.permute(2, 3, 1, 0).contiguous()
+    return Few(*sizes, *size, *by.stride, *by.padding), weight.permute(2, 3, 1, 0).contiguous()
 
 
 class _FirstConvolution(Function):
@@ -254,9 +259,9 @@ class _FirstConvolution(Function):
         relu: bool,
         kernels: Kernels,
     ) -> Tensor:
-        images = _by_pixel(images)
-        few, turned = _few(images, weight.detach(), by)
-        out = _like(images, few.out_channels, few.out_height, few.out_width)
+        images = by_pixel(images)
+        few, turned = few_sizes(images, weight.detach(), by)
+        out = maps_like(images, few.out_channels, few.out_height, few.out_width)
         kernels.call("few", images, images, turned, bias, out, few, relu)
         ctx.save_for_backward(images, out if relu else None)
         ctx.few, ctx.relu, ctx.kernels, ctx.shape = few, relu, kernels, turned.shape
@@ -265,7 +270,7 @@ class _FirstConvolution(Function):
     @staticmethod
     def backward(ctx: Any, out_gradient: Tensor) -> tuple[None, Tensor, Tensor | None, None, None, None]:
         images, out = ctx.saved_tensors
-        out_gradient = _by_pixel(out_gradient)
+        out_gradient = by_pixel(out_gradient)
         *taps, filters = ctx.shape
         rows = torch.Size(taps).numel() + 1
         parts = torch.empty(len(images), rows, filters)
@@ -286,10 +291,10 @@ class _Convolution(Function):
         relu: bool,
         kernels: Kernels,
     ) -> Tensor:
-        maps = _by_pixel(maps)
+        maps = by_pixel(maps)
         cast = weight.detach().to(maps.dtype, memory_format=torch.channels_last)
         shift = None if bias is None else bias.detach().to(maps.dtype)
-        out = _by_pixel(_convolved(maps, cast, shift, by, relu))
+        out = by_pixel(_convolved(maps, cast, shift, by, relu))
         ctx.save_for_backward(maps, cast, out if relu else None)
         ctx.by, ctx.relu, ctx.kernels = by, relu, kernels
         return out
@@ -300,9 +305,7 @@ class _Convolution(Function):
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None, None]:
         maps, weight, out = ctx.saved_tensors
         by: Convolving = ctx.by
-        through, bias = _entering(
-            _by_pixel(out_gradient), out, ctx.relu, ctx.needs_input_grad[2], ctx.kernels
-        )
+        through, bias = _entering(by_pixel(out_gradient), out, ctx.relu, ctx.needs_input_grad[2], ctx.kernels)
         wanted = [ctx.needs_input_grad[0], ctx.needs_input_grad[1], False]
         maps_gradient, weight_gradient, _ = torch.ops.aten.convolution_backward(
             through, maps, weight, None, by.stride, by.padding, by.dilation, False, (0, 0), by.groups, wanted
@@ -371,8 +374,8 @@ class _Norm(Function):
         relu: bool,
         kernels: Kernels,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        maps = _by_pixel(maps)
-        shortcut = None if shortcut is None else _by_pixel(shortcut)
+        maps = by_pixel(maps)
+        shortcut = None if shortcut is None else by_pixel(shortcut)
         extents = _extents(maps)
         images, _, channels = extents
         mean, variance = torch.empty(channels), torch.empty(channels)
@@ -391,7 +394,7 @@ class _Norm(Function):
     @staticmethod
     def backward(ctx: Any, out_gradient: Tensor, *_: Any) -> tuple[Any, ...]:
         maps, out, mean, inverse, scale = ctx.saved_tensors
-        out_gradient, relu = _by_pixel(out_gradient), ctx.relu
+        out_gradient, relu = by_pixel(out_gradient), ctx.relu
         extents = _extents(maps)
         images, pixels, channels = extents
         through = torch.empty_like(maps) if ctx.has_shortcut and relu else None
@@ -441,7 +444,7 @@ def norm(
 class _Flatten(Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor, kernels: Kernels) -> Tensor:
-        maps = _by_pixel(maps)
+        maps = by_pixel(maps)
         images, pixels, channels = _extents(maps)
         out = maps.new_empty(images, channels * pixels)
         kernels.call("turn", maps, maps, out, images, pixels, channels)
@@ -452,7 +455,7 @@ class _Flatten(Function):
     def backward(ctx: Any, out_gradient: Tensor) -> tuple[Tensor, None]:
         out_gradient = out_gradient.contiguous()
         images, channels, height, width = ctx.shape
-        gradient = _like(out_gradient, channels, height, width)
+        gradient = maps_like(out_gradient, channels, height, width)
         ctx.kernels.call("turn", gradient, out_gradient, gradient, images, channels, height * width)
         return gradient, None
 

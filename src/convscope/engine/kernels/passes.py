@@ -17,10 +17,10 @@ from convscope.engine.kernels.method import First, Then, fills_grains, in_whole_
 from convscope.engine.kernels.operations import (
     Convolving,
     Kernels,
-    _by_pixel,
-    _few,
-    _like,
-    _structure,
+    by_pixel,
+    dropout_structure,
+    few_sizes,
+    maps_like,
 )
 
 
@@ -63,7 +63,7 @@ class Work(Protocol):
 
 
 Preparing = Callable[[Tensor, Tensor, Convolving, Then], Work]
-"""Work of maps (N, C, H, W), of which only the shape counts, weight, window, and what runs behind it."""
+"""Work of maps (N, C, H, W), of which shape and kind of numbers count, weight, window, and what runs behind it."""
 
 
 class _One(Function):
@@ -77,8 +77,8 @@ class _One(Function):
         then: Then,
         prepare: Preparing,
     ) -> Tensor:
-        maps, work = _by_pixel(maps), prepare(maps, weight, by, then)
-        out, winner, drop = _unwritten(maps, work.sizes, then.pool, False), None, _structure(then.drop)
+        maps, work = by_pixel(maps), prepare(maps, weight, by, then)
+        out, winner, drop = _unwritten(maps, work.sizes, then.pool, False), None, dropout_structure(then.drop)
         if then.pool:
             winner = torch.empty(out.numel(), dtype=torch.uint8)
         work.kernels.call(
@@ -104,8 +104,8 @@ class _One(Function):
         maps, weight, out, winner = ctx.saved_tensors
         work: Work = ctx.work.backward()
         for_maps, for_weight, for_bias = ctx.needs_input_grad[:3]
-        out_gradient = _by_pixel(out_gradient)
-        gradient = _like(maps, *maps.shape[1:]) if for_maps else None
+        out_gradient = by_pixel(out_gradient)
+        gradient = maps_like(maps, *maps.shape[1:]) if for_maps else None
         weights = work.weight_parts() if for_weight else None
         biases = torch.empty(work.sizes.parts, work.sizes.filters)
         work.kernels.call(
@@ -144,12 +144,16 @@ class _Two(Function):
         then: Then,
         prepare: Preparing,
     ) -> Tensor:
-        pictures = _by_pixel(images.float())
-        few, turned = _few(pictures, first_weight.detach(), first_by)
+        pictures = by_pixel(images.float())
+        few, turned = few_sizes(pictures, first_weight.detach(), first_by)
         between = maps_between(images, First(first_weight, first_bias, first_by))
         work = prepare(between, weight, by, then).backward()  # the first convolution's maps take their room
         before = _shift(first_bias, work.sizes.channels)
-        out, winner, drop = _unwritten(images, work.sizes, then.pool, then.flat), None, _structure(then.drop)
+        out, winner, drop = (
+            _unwritten(images, work.sizes, then.pool, then.flat),
+            None,
+            dropout_structure(then.drop),
+        )
         if then.pool:
             winner = torch.empty(out.numel(), dtype=torch.uint8)
         work.kernels.call(
@@ -179,7 +183,7 @@ class _Two(Function):
         pictures, turned, before, weight, out, winner = ctx.saved_tensors
         work: Work = ctx.work
         _, for_first, for_first_bias, for_weight, for_bias = ctx.needs_input_grad[:5]
-        out_gradient, sizes = _by_pixel(out_gradient), work.sizes
+        out_gradient, sizes = by_pixel(out_gradient), work.sizes
         firsts = torch.empty(sizes.parts, turned[..., 0].numel() + 1, sizes.channels)
         weights = work.weight_parts() if for_weight else None
         biases = torch.empty(sizes.parts, sizes.filters)
@@ -270,4 +274,4 @@ def _unwritten(images: Tensor, sizes: Sizes, pool: bool, flat: bool) -> Tensor:
     rows, columns = sizes.out_height // shrink, sizes.out_width // shrink
     if flat:
         return images.new_empty(len(images), sizes.filters * rows * columns)
-    return _like(images, sizes.filters, rows, columns)
+    return maps_like(images, sizes.filters, rows, columns)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from convscope.engine.kernels.method import GRAIN, Then
-from convscope.engine.kernels.operations import Convolving, Kernels, _by_pixel, _like
+from convscope.engine.kernels.operations import Convolving, Kernels, by_pixel, maps_like
 
 LEAST_NUMBERS = 256  # of a dense layer's input: below it nothing is gained
 BLOCK_NUMBERS = 48 * 1024  # in the rows gathered at a time, which stay in the second cache
@@ -108,11 +108,11 @@ class _Patches(Function):
         relu: bool,
         products: Kernels,
     ) -> Tensor:
-        maps = _by_pixel(maps)
+        maps = by_pixel(maps)
         shape = _shape(maps, weight, by, relu)
         rows = _rows(weight)
         packed = _packed(rows.t(), products)
-        out = _like(maps, shape.filters, shape.out_height, shape.out_width)
+        out = maps_like(maps, shape.filters, shape.out_height, shape.out_width)
         shift = None if bias is None else bias.detach()
         products.call("convolve", maps, maps, packed, shift, out, _scratch(shape, products), shape)
         ctx.save_for_backward(maps, rows, out if relu else None)
@@ -127,9 +127,9 @@ class _Patches(Function):
         shape, products = ctx.shape, ctx.products
         for_maps, for_weight, for_bias = ctx.needs_input_grad[:3]
         filters, count = rows.shape
-        out_gradient = _by_pixel(out_gradient)
+        out_gradient = by_pixel(out_gradient)
         turned = _packed(rows, products) if for_maps else None
-        gradient = _like(maps, *maps.shape[1:]) if for_maps else None
+        gradient = maps_like(maps, *maps.shape[1:]) if for_maps else None
         weights = torch.empty(shape.parts, count * filters) if for_weight else None
         biases = torch.empty(shape.parts, filters)
         products.call(
