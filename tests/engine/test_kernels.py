@@ -319,7 +319,7 @@ def test_every_family_is_the_same_with_kernels(kernels, name, convolution):
     ours = torch.autograd.grad((scores * direction).sum(), [own[key] for key in named])
     for key, one, other in zip(named, ours, theirs, strict=True):
         difference = (one - other).norm() / other.norm().clamp_min(1e-3 * named[key].norm().clamp_min(1e-3))
-        assert difference < 4e-2, key  # many norms over four images blow a last bit up
+        assert difference < 2e-2, key  # many norms over four images blow a last bit up
     for (key, one), other in zip(quick.reference.named_buffers(), reference.buffers(), strict=True):
         assert torch.allclose(one.float(), other.float(), rtol=1e-3, atol=1e-4), key
 
