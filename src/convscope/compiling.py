@@ -107,7 +107,7 @@ def _written_out(source: Path) -> bytes:
     """The code with the headers beside it in the places that name them: one text, to build and to know it by."""
 
     def header(named: re.Match[bytes]) -> bytes:
-        return (source.parent / named[1].decode()).read_bytes()
+        return _written_out(source.parent / named[1].decode())
 
     return re.sub(rb'^#include "(\w+\.h)"$', header, source.read_bytes(), flags=re.MULTILINE)
 

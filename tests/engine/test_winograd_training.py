@@ -16,17 +16,18 @@ from convscope.engine.kernels.passes import InOnePass
 from convscope.engine.kernels.winograd_operations import suits, suits_two, winograd_method
 
 needs_kernel = pytest.mark.skipif(scoring.kernel() is None, reason="no C++ compiler on this machine")
+HAS_HALF = library.load("winograd_half").library is not None
+needs_half = pytest.mark.skipif(not HAS_HALF, reason="no AVX512-BF16 on this machine")
 NAMES = ("output", "maps", "weight", "bias")
 
 
-def kernels() -> Kernels:
-    found = library.load("winograd").library
-    assert found is not None
-    return Kernels(found)
+def kernels(half: bool = False) -> Kernels:
+    names = ("winograd", "winograd_half" if half else "winograd_bfloat16")
+    return Kernels(*(found for name in names if (found := library.load(name).library)))
 
 
 def method(half: bool = False) -> InOnePass:
-    return winograd_method(kernels(), half)
+    return winograd_method(kernels(half), half)
 
 
 def by(padding: tuple[int, int]) -> Convolving:
@@ -114,7 +115,7 @@ def test_maps_of_two_by_two_pixels_have_tiles_of_their_own(count, channels, filt
     for name in NAMES:
         rounded = dtype == torch.bfloat16 and name in ("output", "maps")
         assert error(found[name], exact[name]) < (3e-3 if rounded else 1e-6), name
-    if dtype == torch.bfloat16:
+    if dtype == torch.bfloat16 and HAS_HALF:
         found = ours(*tensors, (1, 1), relu, half=True)
         exact = torchs(*tensors, (1, 1), torch.float64, found["output"] > 0 if relu else None)
         assert all(error(found[name], exact[name]) < 0.02 for name in NAMES)
@@ -179,7 +180,7 @@ def test_its_bfloat16_error_is_less_than_that_of_the_plain_sum(size):
 @needs_kernel
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("size", [(8, 8), (16, 13), (30, 30)])
-@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("half", [False, pytest.param(True, marks=needs_half)])
 def test_every_number_of_threads_gives_the_same_bits(dtype, size, half):
     tensors = drawn(19, 32, 48, size, dtype)
     before = torch.get_num_threads()
@@ -218,7 +219,7 @@ def test_without_a_bias_and_with_weights_by_pixel_it_is_the_same_convolution():
 
 
 @needs_kernel
-@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("half", [False, pytest.param(True, marks=needs_half)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_what_is_not_a_number_stays_so_through_the_relu(dtype, half):
     maps, weight, bias = drawn(1, 16, 16, (8, 8), dtype)
@@ -263,11 +264,6 @@ def test_other_convolutions_do_not_suit(maps, weight, convolving):
 
 
 # ---- with products of bfloat16 numbers ------------------------------------------------------------------------------
-
-needs_half = pytest.mark.skipif(
-    library.load("winograd").library is None or not kernels().answers("has_half"),
-    reason="no AVX512-BF16 on this machine",
-)
 
 
 @needs_half

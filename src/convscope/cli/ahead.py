@@ -8,8 +8,16 @@ from pathlib import Path
 import convscope
 from convscope import compiling
 
-TRAINING = ("kernels", "winograd", "products", "tiles", "tile_products")
 SCORING = ("winograd",)
+
+
+def training_kernels() -> tuple[str, ...]:
+    """What a training's trial takes on this processor; what more it should turn out to want is built then."""
+    instructions = compiling.processor()
+    always = ("kernels", "winograd", "products", "tiles", "tile_products")
+    if "amx_bf16" in instructions:
+        return always
+    return (*always, "winograd_half" if "avx512_bf16" in instructions else "winograd_bfloat16")
 
 
 def load_torch(kernels: tuple[str, ...]) -> None:

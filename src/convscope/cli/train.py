@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from convscope.cli.ahead import TRAINING, load_torch
+from convscope.cli.ahead import load_torch, training_kernels
 from convscope.cli.options import (
     Augment,
     DataDir,
@@ -99,7 +99,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network on images, judge it on the test split, and keep the run in a folder."""
-    load_torch(TRAINING)
+    load_torch(training_kernels())
     from convscope.cli.defaults import chosen_net
     from convscope.training import train as train_network
 

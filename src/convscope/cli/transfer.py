@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from convscope.cli.ahead import SCORING, TRAINING, load_torch
+from convscope.cli.ahead import SCORING, load_torch, training_kernels
 from convscope.cli.options import (
     Augment,
     DataDir,
@@ -123,7 +123,7 @@ def transfer(
         "false_alarms": false_alarms,
     }
     given |= {name: value for name, value in sometimes.items() if value is not None}
-    load_torch(SCORING if mode == "extract" else TRAINING)
+    load_torch(SCORING if mode == "extract" else training_kernels())
     with progress_listener(quiet) as listener:
         if mode in STUDIES:
             amount = {"per_class": counts(per_class), "draws": draws, "budget_minutes": budget}

@@ -62,7 +62,9 @@ def arithmetic_of(plan: Plan | None) -> Arithmetic:
 
 
 def _methods(plan: Plan) -> Methods:
-    return methods_of(plan.convolution) if plan.compiled and plan.device == "cpu" else Methods()
+    if not plan.compiled or plan.device != "cpu":
+        return Methods()
+    return methods_of(plan.convolution, plan.precision)
 
 
 def _kernels(name: str) -> Kernels | None:

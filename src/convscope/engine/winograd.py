@@ -1,6 +1,6 @@
 """3×3 convolutions for scoring on a CPU with a quarter of the multiplications, by Winograd's method.
 
-`winograd.cpp` does the arithmetic, with relu and a 2×2 pool behind it in one pass over memory, in float32. Compared
+`winograd.h` does the arithmetic, with relu and a 2×2 pool behind it in one pass over memory, in float32. Compared
 with the plain sum the last bits differ: in our measurement 4 times the rounding error of torch's convolution, some
 6e-7 of the result. Training has `kernels.winograd_operations`.
 
@@ -21,7 +21,7 @@ from convscope.engine.kernels.operations import Kernels, no_dropout
 from convscope.engine.kernels.passes import scratch
 from convscope.engine.kernels.winograd_operations import MOST_WEIGHTS, TILES, Shape
 
-POINTS = (0.625, 1.5)  # winograd.cpp has the same
+POINTS = (0.625, 1.5)  # places.h has the same
 
 
 def kernel() -> ctypes.CDLL | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from convscope.engine.kernels import library
-from convscope.engine.kernels.method import Methods, PlainMethod
+from convscope.engine.kernels.method import Method, Methods, PlainMethod
 from convscope.engine.kernels.operations import Kernels
 from convscope.engine.kernels.products_operations import OwnProducts
 from convscope.engine.kernels.tile_products_operations import TileDense
@@ -11,17 +11,28 @@ from convscope.engine.kernels.tiles_operations import tile_method
 from convscope.engine.kernels.winograd_operations import winograd_method
 
 
-def methods_of(convolution: str) -> Methods:
-    """Those of `Plan.convolution`: each takes what suits it, and torch the rest."""
+def methods_of(convolution: str, precision: str) -> Methods:
+    """Those of `Plan.convolution` in `Plan.precision`: each takes what suits it, and torch the rest."""
     if convolution == "direct":
         return Methods()
     tiles, dense = _found("tiles"), tuple(map(TileDense, _found("tile_products")))
     if convolution == "amx":
         return Methods(next(map(tile_method, tiles), None), (), dense)
-    winograd = tuple(map(winograd_method, _found("winograd")))
+    winograd = _winograd(precision == "bfloat16")
     own = tuple(map(OwnProducts, _found("products")))
     others: tuple[PlainMethod, ...] = (*own, *(tile_method(found, pictures=False) for found in tiles))
-    return Methods(next(iter(winograd), None), others, (*own, *dense))
+    return Methods(winograd, others, (*own, *dense))
+
+
+def _winograd(bfloat16: bool) -> Method | None:
+    """With the library for bfloat16 maps only where they are wanted, as each takes seconds to build."""
+    if (plain := library.load("winograd").library) is None:
+        return None
+    if not bfloat16:
+        return winograd_method(Kernels(plain), half=False)
+    half = library.load("winograd_half").library
+    other = half or library.load("winograd_bfloat16").library
+    return winograd_method(Kernels(plain, other), half=half is not None) if other else None
 
 
 def _found(name: str) -> tuple[Kernels, ...]:

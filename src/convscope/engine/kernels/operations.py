@@ -68,19 +68,22 @@ def no_dropout() -> _Dropout:
 
 
 class Kernels:
-    """The compiled library, called with tensors."""
+    """Compiled libraries, called with tensors; what the first does not know is asked of the next."""
 
-    def __init__(self, library: ctypes.CDLL) -> None:
-        self._library = library
+    def __init__(self, *libraries: ctypes.CDLL) -> None:
+        self._libraries = libraries
+        self._known: dict[str, Any] = {}
 
     def call(self, name: str, like: Tensor, *arguments: Any) -> None:
         """Run a kernel in the numbers of `like`; tensors go as pointers, None as null."""
-        function = getattr(self._library, f"{name}_{str(like.dtype).removeprefix('torch.')}")
+        function = self._function(f"{name}_{str(like.dtype).removeprefix('torch.')}")
         function(*(_passed(argument) for argument in arguments))
 
-    def answers(self, question: str) -> bool:
-        """What the library says of itself."""
-        return bool(getattr(self._library, question)())
+    def _function(self, name: str) -> Any:
+        if name not in self._known:
+            having = (library for library in self._libraries if hasattr(library, name))
+            self._known[name] = getattr(next(having, self._libraries[0]), name)
+        return self._known[name]
 
     @staticmethod
     def take(tensor: Tensor) -> bool:

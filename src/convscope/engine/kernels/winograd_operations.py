@@ -5,7 +5,7 @@ is. Only for bfloat16 maps, where the processor multiplies such numbers (AVX512-
 rounded once they are transformed; sums stay float32. The error is then four to seven times that of the plain sum in
 bfloat16, about one part in a hundred, and without a bias.
 
-`winograd.cpp` does the work: the backward pass transforms the gradient of the output once, with the relu's mask and the
+`winograd.h` does the work: the backward pass transforms the gradient of the output once, with the relu's mask and the
 sum for the bias, and uses it for both gradients. A 2×2 pool, relu and dropout behind the convolution run in the same
 pass, so that its own maps, four times as large as the pool's, never leave the registers.
 
@@ -53,7 +53,7 @@ LARGE, SMALL, HALF = (
 
 
 class Shape(ctypes.Structure):
-    """As winograd.cpp takes it; `parts` is used backward only."""
+    """As winograd.h takes it; `parts` is used backward only."""
 
     _fields_ = [(name, ctypes.c_int64) for name in (
         "images", "height", "width", "channels", "filters", "out_height", "out_width", "pad_top", "pad_left",
@@ -107,7 +107,7 @@ def suits_two(images: Tensor, first: First, weight: Tensor, by: Convolving) -> b
 
 @dataclass(frozen=True, eq=False)
 class _Work:
-    """A convolution as winograd.cpp takes it; see `passes.Work`."""
+    """A convolution as winograd.h takes it; see `passes.Work`."""
 
     kernels: Kernels
     kind: str
@@ -154,11 +154,10 @@ def _work(kernels: Kernels, half: bool, maps: Tensor, weight: Tensor, by: Convol
     return _Work(kernels, kind, shape)
 
 
-def winograd_method(kernels: Kernels, half: bool = True) -> InOnePass:
+def winograd_method(kernels: Kernels, half: bool) -> InOnePass:
     """Winograd's method, with these kernels.
 
     Args:
-        half: whether products for bfloat16 maps may be of bfloat16 numbers, where the processor has instructions.
+        half: whether those for bfloat16 maps are of winograd_half.cpp.
     """
-    may = half and kernels.answers("has_half")
-    return InOnePass(suits, suits_two, functools.partial(_work, kernels, may))
+    return InOnePass(suits, suits_two, functools.partial(_work, kernels, half))
