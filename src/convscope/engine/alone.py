@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
 from torch.nn import functional
 
 from convscope.layers import lrn
-from convscope.reference.modules import GlobalPool, LpPool, PaddedConv2d, ResponseNorm
+from convscope.reference.modules import GlobalPool, LpPool, PaddedConv2d, Residual, ResponseNorm
 
 Outputs = list[tuple[float, Tensor]]  # weight and scores of each training-only output
 Operation = Callable[[Tensor, Outputs | None], Tensor]
@@ -58,6 +60,26 @@ def _convolved(images: Tensor, module: nn.Conv2d) -> Tensor:
 
 def with_border(images: Tensor, module: nn.Conv2d) -> Tensor:
     return functional.pad(images, module.sides) if isinstance(module, PaddedConv2d) else images
+
+
+class _ZeroPadded(Function):
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, module: Residual) -> Tensor:
+        lies_by_pixel = maps.is_contiguous(memory_format=torch.channels_last)
+        ctx.format = torch.channels_last if lies_by_pixel else torch.contiguous_format
+        ctx.shape, ctx.stride = maps.shape, module.stride
+        return module.shortcut(maps)
+
+    @staticmethod
+    def backward(ctx: Any, out_gradient: Tensor) -> tuple[Tensor, None]:
+        gradient = torch.zeros_like(out_gradient.new_empty(1).expand(ctx.shape), memory_format=ctx.format)
+        gradient[:, :, :: ctx.stride, :: ctx.stride] = out_gradient[:, : ctx.shape[1]]
+        return gradient, None
+
+
+def zero_padded(module: Residual) -> Operation:
+    """Its shortcut of every other pixel and maps of zeros. torch's gradient of it passes four times over maps."""
+    return lambda maps, _: _ZeroPadded.apply(maps, module)
 
 
 def _cast(module: nn.Conv2d | nn.Linear, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:

@@ -25,7 +25,15 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine import joined
-from convscope.engine.alone import Operation, Outputs, chained, operation_of, rectified, scores_of
+from convscope.engine.alone import (
+    Operation,
+    Outputs,
+    chained,
+    operation_of,
+    rectified,
+    scores_of,
+    zero_padded,
+)
 from convscope.engine.arithmetic import Arithmetic, arithmetic_of
 from convscope.engine.graphs import Recorded
 from convscope.engine.joined import taken
@@ -205,6 +213,8 @@ class _Assembly:
     def _shortcut(self, module: Residual) -> Operation:
         if module.kind == "projection":
             return chained(self.operations([module.projection, module.projection_norm]))
+        if module.kind == "zeropad" and self.kernels is not None:
+            return zero_padded(module)
         return lambda maps, _: module.shortcut(maps)
 
 

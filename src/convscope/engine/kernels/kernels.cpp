@@ -74,6 +74,15 @@ inline void in_blocks(int64_t channels, const Work& work) {
     if (first < channels) work(first, int(channels - first));
 }
 
+// The same with a smaller block that the compiler knows, where work on one of unknown size takes many times as long.
+template <class Work>
+inline void in_smaller_blocks(int64_t channels, const Work& work) {
+    int64_t first = 0;
+    for (; first + LANES <= channels; first += LANES) work(first, std::integral_constant<int, LANES>{});
+    if (first + 32 <= channels) work(first, std::integral_constant<int, 32>{}), first += 32;
+    if (first < channels) work(first, int(channels - first));
+}
+
 // Few channels fill a block only with those of several pixels: how many, and one channel's number for each of them.
 inline int64_t pixels_a_block(int64_t pixels, int64_t channels) {
     const int64_t fitting = LANES / channels;
@@ -103,7 +112,7 @@ void pool_pixel(const T* maps, T* out, uint8_t* winner, const Window& w, int64_t
     const int64_t y_first = most(y0, 0), y_end = least(y0 + w.size_y, w.height);
     const int64_t x_first = most(x0, 0), x_end = least(x0 + w.size_x, w.width);
     const int64_t pixels = w.out_height * w.out_width, pixel = oy * w.out_width + ox;
-    in_blocks(w.channels, [&](int64_t c0, auto lanes) {
+    in_smaller_blocks(w.channels, [&](int64_t c0, auto lanes) {
         float best[LANES];
         int32_t at[LANES];
         const int32_t first = int32_t((y_first - y0) * w.size_x + (x_first - x0));
@@ -163,7 +172,7 @@ void pool_gradient_pixel(const T* out_gradient, const uint8_t* winner, T* gradie
     const int64_t ox_first = x + w.pad_x < w.size_x ? 0 : (x + w.pad_x - w.size_x) / w.stride_x + 1;
     const int64_t oy_end = least((y + w.pad_y) / w.stride_y + 1, w.out_height);
     const int64_t ox_end = least((x + w.pad_x) / w.stride_x + 1, w.out_width);
-    in_blocks(w.channels, [&](int64_t c0, auto lanes) {
+    in_smaller_blocks(w.channels, [&](int64_t c0, auto lanes) {
         float sum[LANES] = {0.0f};
         for (int64_t oy = oy_first; oy < oy_end; oy++) {
             for (int64_t ox = ox_first; ox < ox_end; ox++) {
@@ -182,7 +191,7 @@ void pool_gradient_pixel(const T* out_gradient, const uint8_t* winner, T* gradie
 // The same where windows stand side by side: each is read once, and hands its gradient to one of its pixels.
 template <class T>
 void pool_gradient_window(const T* out_gradient, const uint8_t* winner, T* gradient, const Window& w, float scale) {
-    in_blocks(w.channels, [&](int64_t c0, auto lanes) {
+    in_smaller_blocks(w.channels, [&](int64_t c0, auto lanes) {
         float value[LANES];
         T handed[LANES];
         widen(out_gradient + c0, value, lanes);
@@ -443,10 +452,18 @@ inline double folded(const float* parts, int64_t images, int64_t channels, int64
     return sum;
 }
 
+// What a norm makes of its channels: maps · scale + shift is the normalised map, by the mean and the biased variance.
+struct Normal {
+    float *mean, *variance, *inverse, *scale, *shift;
+
+    Normal(float* numbers, int64_t channels)  // (5, channels)
+        : mean(numbers), variance(mean + channels), inverse(variance + channels), scale(inverse + channels), shift(scale + channels) {}
+};
+
 // Sums of x - pivot and its square by image; the pivot, the first pixel, keeps large means from eating the variance.
 template <class T>
-void moments(const T* maps, float* parts, float* mean, float* variance, int64_t images, int64_t all_pixels,
-             int64_t all_channels) {
+void moments(const T* maps, const float* weight, const float* bias, float eps, float* parts, const Normal& normal,
+             int64_t images, int64_t all_pixels, int64_t all_channels) {
     const int64_t times = pixels_a_block(all_pixels, all_channels);
     const int64_t pixels = all_pixels / times, channels = all_channels * times;
     const Repeated<T> first(maps, all_channels, times);
@@ -471,18 +488,21 @@ void moments(const T* maps, float* parts, float* mean, float* variance, int64_t 
         const double total = folded(parts, images, channels, all_channels, c),
                      squares = folded(parts + channels, images, channels, all_channels, c);
         const double shift = total / count, spread = squares / count - shift * shift;
-        mean[c] = float(wide(maps[c]) + shift);
-        variance[c] = float(spread > 0.0 || spread != spread ? spread : 0.0);
+        normal.mean[c] = float(wide(maps[c]) + shift);
+        normal.variance[c] = float(spread > 0.0 || spread != spread ? spread : 0.0);
+        normal.inverse[c] = 1.0f / std::sqrt(normal.variance[c] + eps);
+        normal.scale[c] = weight[c] * normal.inverse[c];
+        normal.shift[c] = bias[c] - normal.mean[c] * normal.scale[c];
     }
 }
 
 // out = maps · scale + shift (+ shortcut), relu.
 template <class T>
-void normalise(const T* maps, const float* by_scale, const float* by_shift, const T* shortcut, T* out,
-               int64_t images, int64_t all_pixels, int64_t all_channels, bool relu) {
+void normalise(const T* maps, const Normal& normal, const T* shortcut, T* out, int64_t images, int64_t all_pixels,
+               int64_t all_channels, bool relu) {
     const int64_t times = pixels_a_block(all_pixels, all_channels);
     const int64_t pixels = all_pixels / times, channels = all_channels * times;
-    const Repeated<float> scales(by_scale, all_channels, times), shifts(by_shift, all_channels, times);
+    const Repeated<float> scales(normal.scale, all_channels, times), shifts(normal.shift, all_channels, times);
     const float *scale = scales.numbers, *shift = shifts.numbers;
 #pragma omp parallel for schedule(static)
     for (int64_t n = 0; n < images; n++) {
@@ -500,14 +520,40 @@ void normalise(const T* maps, const float* by_scale, const float* by_shift, cons
     }
 }
 
-// Sums of g and of g · x̂ by channel; g is the gradient through the relu, written to `through` where that is not null.
+// Where the relu behind a norm is zero: as `out` says, or without it, as what the norm makes of the maps, which costs
+// less than to read what was made.
 template <class T>
-void norm_sums(const T* out_gradient, const T* out, const T* maps, const float* by_mean, const float* inverse,
-               T* through, float* parts, float* sum_g, float* sum_gx, int64_t images, int64_t all_pixels,
-               int64_t all_channels, bool relu) {
+struct Off {
+    const T* out;
+    const Repeated<float> scales, shifts;
+
+    Off(const T* made, const float* scale, const float* shift, int64_t channels, int64_t times)
+        : out(made), scales(scale, channels, times), shifts(shift, channels, times) {}
+
+    void take_away(float* values, const T* maps, int64_t from, int64_t c0, int lanes) const {
+        if (out) return mask(values, out + from, lanes);
+        const float *scale = scales.numbers + c0, *shift = shifts.numbers + c0;
+        for (int c = 0; c < lanes; c++)
+            values[c] = wide(maps[from + c]) * scale[c] + shift[c] <= 0.0f ? 0.0f : values[c];
+    }
+};
+
+// What the gradient is made of by channel: sums of g and of g · x̂, and with them g · scale + x · slope + offset.
+struct Sloped {
+    float *sum_g, *sum_gx, *slope, *offset;
+
+    Sloped(float* numbers, int64_t channels)  // (4, channels)
+        : sum_g(numbers), sum_gx(sum_g + channels), slope(sum_gx + channels), offset(slope + channels) {}
+};
+
+// g is the gradient through the relu, written to `through` where that is not null.
+template <class T>
+void norm_sums(const T* out_gradient, const T* out, const T* maps, const Normal& normal, T* through, float* parts,
+               const Sloped& sloped, int64_t images, int64_t all_pixels, int64_t all_channels, bool relu) {
     const int64_t times = pixels_a_block(all_pixels, all_channels);
     const int64_t pixels = all_pixels / times, channels = all_channels * times;
-    const Repeated<float> means(by_mean, all_channels, times);
+    const Repeated<float> means(normal.mean, all_channels, times);
+    const Off<T> off(out, normal.scale, normal.shift, all_channels, times);
     const float* mean = means.numbers;
 #pragma omp parallel for schedule(static)
     for (int64_t n = 0; n < images; n++) {
@@ -518,7 +564,7 @@ void norm_sums(const T* out_gradient, const T* out, const T* maps, const float* 
                 const int64_t from = (n * pixels + p) * channels + c0;
                 float value[LANES];
                 widen(out_gradient + from, value, lanes);
-                if (relu) mask(value, out + from, lanes);
+                if (relu) off.take_away(value, maps, from, c0, lanes);
                 if (through) narrow(value, through + from, lanes);
                 for (int c = 0; c < lanes; c++) {
                     sum[c0 + c] += value[c];
@@ -527,20 +573,27 @@ void norm_sums(const T* out_gradient, const T* out, const T* maps, const float* 
             });
         }
     }
+    const float count = float(images) * float(all_pixels);
     for (int64_t c = 0; c < all_channels; c++) {
-        sum_g[c] = float(folded(parts, images, channels, all_channels, c));
-        sum_gx[c] = float(folded(parts + channels, images, channels, all_channels, c) * inverse[c]);
+        const float inverse = normal.inverse[c], scale = normal.scale[c];
+        const float g = float(folded(parts, images, channels, all_channels, c));
+        const float gx = float(folded(parts + channels, images, channels, all_channels, c) * inverse);
+        sloped.sum_g[c] = g;
+        sloped.sum_gx[c] = gx;
+        sloped.slope[c] = scale * inverse * gx / -count;
+        sloped.offset[c] = scale * g / -count - sloped.slope[c] * normal.mean[c];
     }
 }
 
-// gradient = g · a + x · b + d by channel, with g through the relu.
+// gradient = g · scale + x · slope + offset by channel, with g through the relu.
 template <class T>
-void norm_gradient(const T* out_gradient, const T* out, const T* maps, const float* by_a, const float* by_b,
-                   const float* by_d, T* gradient, int64_t images, int64_t all_pixels, int64_t all_channels,
-                   bool relu) {
+void norm_gradient(const T* out_gradient, const T* out, const T* maps, const Normal& normal, const Sloped& sloped,
+                   T* gradient, int64_t images, int64_t all_pixels, int64_t all_channels, bool relu) {
     const int64_t times = pixels_a_block(all_pixels, all_channels);
     const int64_t pixels = all_pixels / times, channels = all_channels * times;
-    const Repeated<float> as(by_a, all_channels, times), bs(by_b, all_channels, times), ds(by_d, all_channels, times);
+    const Repeated<float> as(normal.scale, all_channels, times), bs(sloped.slope, all_channels, times),
+        ds(sloped.offset, all_channels, times);
+    const Off<T> off(out, normal.scale, normal.shift, all_channels, times);
     const float *a = as.numbers, *b = bs.numbers, *d = ds.numbers;
 #pragma omp parallel for schedule(static)
     for (int64_t n = 0; n < images; n++) {
@@ -549,7 +602,7 @@ void norm_gradient(const T* out_gradient, const T* out, const T* maps, const flo
                 const int64_t from = (n * pixels + p) * channels + c0;
                 float value[LANES];
                 widen(out_gradient + from, value, lanes);
-                if (relu) mask(value, out + from, lanes);
+                if (relu) off.take_away(value, maps, from, c0, lanes);
                 for (int c = 0; c < lanes; c++)
                     value[c] = value[c] * a[c0 + c] + wide(maps[from + c]) * b[c0 + c] + d[c0 + c];
                 narrow(value, gradient + from, lanes);
@@ -624,24 +677,25 @@ void adadelta(float* weight, const float* gradient, float* square, float* delta,
                                         float* total, const Few* f, int32_t relu) {                                    \
         few_gradient(pictures, out_gradient, out, parts, total, *f, relu);                                             \
     }                                                                                                                  \
-    extern "C" void moments_##NAME(const T* maps, float* parts, float* mean, float* variance, int64_t images,          \
-                                   int64_t pixels, int64_t channels) {                                                 \
-        moments(maps, parts, mean, variance, images, pixels, channels);                                                \
+    extern "C" void moments_##NAME(const T* maps, const float* weight, const float* bias, float eps, float* parts,     \
+                                   float* normal, int64_t images, int64_t pixels, int64_t channels) {                  \
+        moments(maps, weight, bias, eps, parts, Normal(normal, channels), images, pixels, channels);                   \
     }                                                                                                                  \
-    extern "C" void normalise_##NAME(const T* maps, const float* scale, const float* shift, const T* shortcut, T* out, \
-                                     int64_t images, int64_t pixels, int64_t channels, int32_t relu) {                 \
-        normalise(maps, scale, shift, shortcut, out, images, pixels, channels, relu);                                  \
+    extern "C" void normalise_##NAME(const T* maps, float* normal, const T* shortcut, T* out, int64_t images,          \
+                                     int64_t pixels, int64_t channels, int32_t relu) {                                 \
+        normalise(maps, Normal(normal, channels), shortcut, out, images, pixels, channels, relu);                      \
     }                                                                                                                  \
-    extern "C" void norm_sums_##NAME(const T* out_gradient, const T* out, const T* maps, const float* mean,            \
-                                     const float* inverse, T* through, float* parts, float* sum_g, float* sum_gx,      \
-                                     int64_t images, int64_t pixels, int64_t channels, int32_t relu) {                 \
-        norm_sums(out_gradient, out, maps, mean, inverse, through, parts, sum_g, sum_gx, images, pixels, channels,     \
-                  relu);                                                                                               \
+    extern "C" void norm_sums_##NAME(const T* out_gradient, const T* out, const T* maps, float* normal, T* through,    \
+                                     float* parts, float* sloped, int64_t images, int64_t pixels, int64_t channels,    \
+                                     int32_t relu) {                                                                   \
+        norm_sums(out_gradient, out, maps, Normal(normal, channels), through, parts, Sloped(sloped, channels), images, \
+                  pixels, channels, relu);                                                                             \
     }                                                                                                                  \
-    extern "C" void norm_gradient_##NAME(const T* out_gradient, const T* out, const T* maps, const float* a,           \
-                                         const float* b, const float* d, T* gradient, int64_t images, int64_t pixels,  \
-                                         int64_t channels, int32_t relu) {                                             \
-        norm_gradient(out_gradient, out, maps, a, b, d, gradient, images, pixels, channels, relu);                     \
+    extern "C" void norm_gradient_##NAME(const T* out_gradient, const T* out, const T* maps, float* normal,            \
+                                         float* sloped, T* gradient, int64_t images, int64_t pixels, int64_t channels, \
+                                         int32_t relu) {                                                               \
+        norm_gradient(out_gradient, out, maps, Normal(normal, channels), Sloped(sloped, channels), gradient, images,   \
+                      pixels, channels, relu);                                                                         \
     }                                                                                                                  \
     extern "C" void turn_##NAME(const T* in, T* out, int64_t images, int64_t rows, int64_t columns) {                  \
         turn(in, out, images, rows, columns);                                                                          \

@@ -92,6 +92,16 @@ class Methods:
         return (*((self.main,) if self.main else ()), *self.others)
 
 
+def parts_of(part_bytes: int, most: int, all_bytes: int, least: int = 2) -> int:
+    """Into how many parts images are taken, each with its own sum of `part_bytes` for the weight's gradient: as many as
+    have room in `all_bytes`, and a power of two, so that threads have equally many.
+
+    >>> parts_of(1000, 8, 6500), parts_of(1000, 8, 0), parts_of(1000, 8, 10**6)
+    (4, 2, 8)
+    """
+    return 1 << max(least, min(most, all_bytes // part_bytes)).bit_length() - 1
+
+
 def missing(channels: int) -> int:
     """How many channels of zeros make whole grains of so many.
 

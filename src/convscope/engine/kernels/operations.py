@@ -381,51 +381,36 @@ class _Norm(Function):
         shortcut = None if shortcut is None else by_pixel(shortcut)
         extents = _extents(maps)
         images, _, channels = extents
-        mean, variance = torch.empty(channels), torch.empty(channels)
+        normal = torch.empty(5, channels)  # mean, biased variance; 1/√(variance + eps), scale, shift
         parts = torch.empty(images, 2, max(channels, LANES))
-        kernels.call("moments", maps, maps, parts, mean, variance, *extents)
-        inverse = (variance + eps).rsqrt_()
-        scale = weight.detach() * inverse
-        shift = bias.detach() - mean * scale
+        kernels.call("moments", maps, maps, weight, bias, float(eps), parts, normal, *extents)
         out = torch.empty_like(maps)
-        kernels.call("normalise", maps, maps, scale, shift, shortcut, out, *extents, relu)
-        ctx.save_for_backward(maps, out if relu else None, mean, inverse, scale)
+        kernels.call("normalise", maps, maps, normal, shortcut, out, *extents, relu)
+        # With a shortcut the relu's zeros are seen in what was made, else they follow from the maps.
+        ctx.save_for_backward(maps, out if relu and shortcut is not None else None, normal)
         ctx.relu, ctx.kernels, ctx.has_shortcut = relu, kernels, shortcut is not None
+        mean, variance = normal[0], normal[1]
         ctx.mark_non_differentiable(mean, variance)
         return out, mean, variance
 
     @staticmethod
-    def backward(ctx: Any, out_gradient: Tensor, *_: Any) -> tuple[Any, ...]:
-        maps, out, mean, inverse, scale = ctx.saved_tensors
+    def backward(ctx: Any, out_gradient: Tensor, *others: Any) -> tuple[Any, ...]:
+        maps, out, normal = ctx.saved_tensors
         out_gradient, relu = by_pixel(out_gradient), ctx.relu
         extents = _extents(maps)
-        images, pixels, channels = extents
+        images, _, channels = extents
         through = torch.empty_like(maps) if ctx.has_shortcut and relu else None
-        sum_g, sum_gx = torch.empty(channels), torch.empty(channels)
+        sloped = torch.empty(4, channels)  # sums of g and of g · x̂; slope and offset
         parts = torch.empty(images, 2, max(channels, LANES))
         ctx.kernels.call(
-            "norm_sums",
-            maps,
-            out_gradient,
-            out,
-            maps,
-            mean,
-            inverse,
-            through,
-            parts,
-            sum_g,
-            sum_gx,
-            *extents,
-            relu,
+            "norm_sums", maps, out_gradient, out, maps, normal, through, parts, sloped, *extents, relu
         )
-        slope = scale * inverse * sum_gx / (-images * pixels)
-        offset = scale * sum_g / (-images * pixels) - slope * mean
         gradient = torch.empty_like(maps)
         entering, masks = (out_gradient, relu) if through is None else (through, False)
         ctx.kernels.call(
-            "norm_gradient", maps, entering, out, maps, scale, slope, offset, gradient, *extents, masks
+            "norm_gradient", maps, entering, out, maps, normal, sloped, gradient, *extents, masks
         )
-        return gradient, sum_gx, sum_g, entering if ctx.has_shortcut else None, None, None, None
+        return gradient, sloped[1], sloped[0], entering if ctx.has_shortcut else None, None, None, None
 
 
 def norm(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from convscope.engine.kernels.method import GRAIN, Then
+from convscope.engine.kernels.method import GRAIN, Then, parts_of
 from convscope.engine.kernels.operations import Convolving, Kernels, by_pixel, maps_like
 
 LEAST_NUMBERS = 256  # of a dense layer's input: below it nothing is gained
@@ -153,7 +153,7 @@ def _shape(maps: Tensor, weight: Tensor, by: Convolving, relu: bool) -> _Shape:
     images, channels, height, width = maps.shape
     filters, _, *size = weight.shape
     at_once = max(LEAST_ROWS, min(MOST_ROWS, BLOCK_NUMBERS // weight[0].numel()) // 6 * 6)
-    parts = max(2, min(MOST_PARTS, PARTS_BYTES // (4 * weight.numel())))
+    parts = parts_of(4 * weight.numel(), MOST_PARTS, PARTS_BYTES)
     return _Shape(
         images,
         height,

@@ -23,6 +23,7 @@ from convscope.engine.kernels.method import (
     fits_between,
     maps_between,
     missing,
+    parts_of,
 )
 from convscope.engine.kernels.operations import Convolving, Kernels, Pair, is_few
 from convscope.engine.kernels.passes import InOnePass
@@ -161,7 +162,7 @@ def _work(kernels: Kernels, maps: Tensor, weight: Tensor, by: Convolving, then: 
     form, filters = _form(maps, weight, by), len(weight)
     channels, height, width = form.maps
     numbers = form.window[0] * form.window[1] * channels * filters
-    parts = max(2, min(MOST_PARTS, PARTS_BYTES // (4 * numbers)))
+    parts = parts_of(4 * numbers, MOST_PARTS, PARTS_BYTES, least=4)
     fitting = min(TOGETHER_PX // form.area, MOST_SUMS_BYTES // (4 * form.area * max(channels, filters)))
     together = max(1, min(fitting, -(-images // parts)))
     of_products = (

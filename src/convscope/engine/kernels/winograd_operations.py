@@ -30,6 +30,7 @@ from convscope.engine.kernels.method import (
     fits_between,
     maps_between,
     missing,
+    parts_of,
 )
 from convscope.engine.kernels.operations import Convolving, Kernels
 from convscope.engine.kernels.passes import InOnePass
@@ -42,7 +43,7 @@ SIDE_PX = 4  # of a tile's output
 TILES = 24  # transformed at a time, forward; with their weights they stay in the caches
 TILES_BACK = 36  # and backward, where the gradient of the weights is read and written for each block
 # Parts of the images, each with its own sum for the weight's gradient, and the memory of all.
-MOST_PARTS, PARTS_BYTES = 8, 4 * 2**20
+MOST_PARTS, PARTS_BYTES = 8, 5 * 2**20
 
 
 LARGE, SMALL, HALF = (
@@ -141,7 +142,7 @@ class _Work:
 def _parts(shape: Shape) -> int:
     """How many sums of the weight's gradient: more serve more threads, and cost memory to write and to add up."""
     part_bytes: int = 4 * PLACES * shape.channels * shape.filters
-    return max(2, min(MOST_PARTS, PARTS_BYTES // part_bytes))
+    return parts_of(part_bytes, MOST_PARTS, PARTS_BYTES)
 
 
 def _work(kernels: Kernels, half: bool, maps: Tensor, weight: Tensor, by: Convolving, then: Then) -> _Work:
