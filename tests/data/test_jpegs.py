@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import os
+import stat
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from convscope.data import Preprocessing, jpegs, load_data, pictures, read_image
 from convscope.data.array_types import Bytes
 from convscope.data.files import Copy
-from convscope.data.jpegs import COMPARED, JpegDecoder
+from convscope.data.jpegs import COMPARED, Frame, JpegDecoder
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +115,89 @@ def test_a_damaged_file_has_pillows_reason(tmp_path: Path, kept: float) -> None:
         for one in (None, decoder)
     ]
     np.testing.assert_array_equal(*pixels)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"subsampling": "4:4:4"},
+        {"subsampling": "4:2:2", "quality": 100, "optimize": True},
+        {"restart_marker_blocks": 2},
+        {"comment": b"hello"},
+        {"size": (1, 1)},
+        {"size": (300, 17)},
+    ],
+    ids=" ".join,
+)
+def test_a_plain_jpeg_is_never_opened_by_pillow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, object]
+) -> None:
+    decoder, wanted = JpegDecoder(), Preprocessing((40, 40), 3)
+    for seed in range(COMPARED):
+        pictures.decode(copy(tmp_path, jpeg(seed, **options)), wanted, jpegs=decoder)
+    file = copy(tmp_path, jpeg(9, **options))
+    expected = outcome(file, wanted, None)
+    with monkeypatch.context() as patch:
+        patch.setattr(pictures, "_identified", lambda *_: pytest.fail("Pillow was asked"))
+        assert outcome(file, wanted, decoder) == expected
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mode": "L"},
+        {"mode": "CMYK"},
+        {"progressive": True},
+        {"exif": turned(1)},
+        {"icc_profile": b"profile" * 9},
+        {"keep_rgb": True},
+        {"qtables": [[300] * 64, [9] * 64], "quality": -1},
+    ],
+    ids=" ".join,
+)
+def test_a_jpeg_that_is_not_plain_is_opened_by_pillow(options: dict[str, object]) -> None:
+    assert Frame.of(jpeg(0)) == Frame(61, 45, ((2, 2), (1, 1), (1, 1)))
+    assert Frame.of(jpeg(0, **options)) is None
+
+
+def test_every_cut_of_a_header_is_pillows() -> None:
+    content = jpeg(0, comment=b"hello")
+    header_bytes = content.index(b"\xff\xda")
+    assert all(Frame.of(content[:cut]) is None for cut in range(header_bytes + 4))
+    assert Frame.of(content[: header_bytes + 4]) is not None
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.integers(0, 2**32), st.integers(0, 700), st.integers(0, 255), st.integers(0, 3))
+def test_a_changed_jpeg_has_the_outcome_it_has_with_pillow(seed: int, at: int, byte: int, kind: int) -> None:
+    """Bytes of the header changed, taken out or put in: the same pixels and header, or the same reason."""
+    content = bytearray(jpeg(0, comment=b"hello"))
+    place = slice(at, at + (kind < 2)) if kind < 3 else slice(at, at + 1 + seed % 9)
+    content[place] = bytes([byte]) if kind != 1 else b""
+    status = os.stat_result([stat.S_IFREG] + [0] * 5 + [len(content)] + [0] * 3)
+    file, wanted = Copy("picture.jpg", ".jpg", status, bytes(content)), Preprocessing((40, 40), 3)
+    assert outcome(file, wanted, warmed()) == outcome(file, wanted, None)
+
+
+@functools.cache
+def warmed() -> JpegDecoder:
+    """A decoder to which the usual kind is known."""
+    decoder = JpegDecoder()
+    for seed in range(COMPARED):
+        by_both(decoder, jpeg(seed))
+    return decoder
+
+
+def outcome(file: Copy, wanted: Preprocessing, decoder: JpegDecoder | None) -> tuple[object, ...]:
+    """Header and pixels, or the reason why there are none."""
+    headers: list[pictures.Header] = []
+    try:
+        with pictures.refusing_bombs():
+            pixels = pictures.decode(file, wanted, notice=headers.append, jpegs=decoder)
+    except Exception as error:  # Pillow's decoders raise almost anything on damaged files
+        return headers[:1] and headers[0], pictures.reason(error, file)
+    return headers[0], pixels.tobytes()
 
 
 def test_a_decoder_that_differs_is_not_used() -> None:

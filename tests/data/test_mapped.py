@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convscope.data import ImageData, Preprocessing, Split
+from convscope.data import ImageData, Preprocessing, Split, picture_kernels
 from convscope.data.batches import Batches, Scaler, chosen
 from convscope.data.image_data import COPIED_BYTES
 from convscope.data.mapped import Rows, TensorRows, as_tensor, is_mapped, open_map
-from convscope.data.statistics import mean_and_std
+from convscope.data.statistics import Moments, mean_and_std
+
+needs_compiler = pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler is here")
 
 
 @pytest.fixture
@@ -110,6 +113,31 @@ def test_mean_and_std_are_numpys(count: int, channels: int, height: int, width: 
     np.testing.assert_allclose(mean, (pixels / 255).mean((0, 2, 3)), atol=6e-7)
     expected = (pixels / 255).std((0, 2, 3))
     np.testing.assert_allclose(std, np.where(expected > 1e-5, expected, 1.0), atol=6e-7)
+
+
+@needs_compiler
+@given(
+    st.integers(1, 3), st.sampled_from([1, 3]), st.integers(1, 300), st.integers(1, 300), st.integers(0, 9)
+)
+def test_sums_in_cpp_are_those_of_numpy(
+    count: int, channels: int, height: int, width: int, seed: int
+) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (count, channels, height, width), dtype=np.uint8)
+    pixels[:, 0] |= seed % 2 * 255
+    found = []
+    for library in (None, picture_kernels.load()):
+        moments = Moments()
+        for image in pixels[:, :, ::-1]:  # also rows that do not lie one after the other
+            moments.add(image[None], library)
+        found.append(moments.mean_and_std())
+    assert found[0] == found[1] == mean_and_std(pixels)
+
+
+@needs_compiler
+def test_sums_in_cpp_do_not_overflow() -> None:
+    moments = Moments()
+    moments.add(np.full((1, 1, 300, 300), 255, dtype=np.uint8), picture_kernels.load())
+    assert moments._sums.tolist() == [[255 * 90_000, 255**2 * 90_000]]
 
 
 @given(st.integers(1, 5), st.sampled_from([1, 3]), st.integers(0, 9))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -16,8 +17,11 @@ import pytest
 from PIL import Image
 
 from convscope.data import ImageData, Transfer, load_data, pictures, prepared
+from convscope.data.folder import _arrangement, _facts
+from convscope.data.looking import AHEAD, AT_ONCE, in_order
 from convscope.data.mapped import is_mapped
 from convscope.data.pixels import Reading
+from convscope.data.statistics import mean_and_std
 from convscope.errors import DataError
 
 Decoded = list[str]
@@ -446,6 +450,47 @@ def test_read_once_or_looked_at_first_it_is_the_same(
     assert first.digest == second.digest
     assert first.notes == second.notes
     assert first.skipped == second.skipped
+
+
+@pytest.mark.parametrize("many", [1, 200])
+def test_what_is_computed_from_all_pixels_is_computed_as_they_come(
+    photos: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr("convscope.data.pixels.MANY", many)
+    with monkeypatch.context() as patch:
+        patch.setattr("convscope.data.folder._facts", lambda *_: pytest.fail("all pixels were read again"))
+        data = load_data(photos, size_px=32)
+    facts = prepared.Shelf.of(photos).open(data.preprocessing).facts  # type: ignore[union-attr]
+    assert facts == _facts(dataclasses.replace(data, known_digest=None), _arrangement(data))
+    assert (data.preprocessing.mean, data.preprocessing.std) == mean_and_std(data.train.images)
+
+
+def test_pictures_that_cannot_be_read_are_not_counted(photos: Path, cache: Path) -> None:
+    """Then the digest that was begun for all files is thrown away."""
+    whole = (photos / "train/cat/0.jpg").read_bytes()
+    (photos / "train/cat/0.jpg").write_bytes(whole[: len(whole) // 2])
+    data = load_data(photos, size_px=32)
+    assert len(data.train) == 7
+    assert data.digest == dataclasses.replace(data, known_digest=None).digest
+    assert (data.preprocessing.mean, data.preprocessing.std) == mean_and_std(data.train.images)
+
+
+def test_items_come_out_in_order_and_few_are_ahead() -> None:
+    begun: list[int] = []
+
+    def work(item: int) -> int:
+        begun.append(item)
+        return -item
+
+    threads = min(16, os.cpu_count() or 1)
+    results = in_order(work, range(1000))
+    assert next(results) == 0
+    assert len(begun) <= AT_ONCE * (AHEAD * threads + 1)
+    assert list(results) == [-item for item in range(1, 1000)]
+    assert sorted(begun) == list(range(1000))
+    assert list(in_order(work, [])) == []
+    with pytest.raises(ZeroDivisionError):
+        list(in_order(lambda item: 1 // item, range(9)))
 
 
 @pytest.mark.parametrize("first", ["L", "RGB"])

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from convscope.data import Preprocessing, load_data, stretching
+from convscope.data import Preprocessing, load_data, picture_kernels, stretching
+from convscope.data.picture_kernels import PictureKernels
 from convscope.data.stretching import Stretcher, Stretching
 
 needs_compiler = pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler is here")
@@ -19,10 +20,14 @@ needs_compiler = pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ 
 
 @pytest.fixture(scope="module")
 def stretcher() -> Stretcher:
-    stretching.load.cache_clear()
-    made = Stretcher()
-    made.wait()
-    return made
+    picture_kernels.load.cache_clear()
+    return Stretcher(built())
+
+
+def built() -> PictureKernels:
+    kernels = PictureKernels()
+    kernels.wait()
+    return kernels
 
 
 def noise(height: int, width: int, seed: int) -> Image.Image:
@@ -69,8 +74,7 @@ def test_a_picture_that_cannot_tell_the_orders_apart_is_left_to_the_next(stretch
 
 @needs_compiler
 def test_c_that_differs_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Stretcher()
-    made.wait()
+    made = Stretcher(built())
     monkeypatch.setattr(stretching, "_stretched", lambda *_: np.zeros((3, 20, 20), dtype=np.uint8))
     expected = Preprocessing((20, 20), 3).pixels(noise(30, 30, 0))
     for _ in range(4):
@@ -98,11 +102,11 @@ def test_other_preprocessing_stays_what_it_is(stretcher: Stretcher, preprocessin
 
 def test_without_a_compiler_pillow_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("convscope.compiling.shutil.which", lambda name: None)
-    stretching.load.cache_clear()
-    made = Stretcher()
-    made.wait()
-    stretching.load.cache_clear()
-    assert made._library is None
+    picture_kernels.load.cache_clear()
+    kernels = built()
+    picture_kernels.load.cache_clear()
+    assert kernels.library is None
+    made = Stretcher(kernels)
     expected = Preprocessing((20, 20), 3).pixels(noise(30, 30, 0))
     np.testing.assert_array_equal(made(noise(30, 30, 0), 20, 20), expected)
 

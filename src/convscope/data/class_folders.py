@@ -96,8 +96,9 @@ def has_class_folders(folder: Entry) -> bool:
 def _has_picture(folder: Entry) -> bool:
     """Whether there is a picture file anywhere below; looks no further than the first."""
     entries = visible(folder)
-    folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
-    return any(is_listed(entry) for entry in entries if not entry.is_dir()) or any(map(_has_picture, folders))
+    if any(not entry.is_dir() and is_listed(entry) for entry in entries):
+        return True
+    return any(_has_picture(entry) for entry in entries if entry.is_dir() and not entry.is_symlink())
 
 
 def enumerated(names: list[str], separator: str = ", ") -> str:
@@ -218,11 +219,15 @@ def visible(folder: Entry) -> list[Entry]:
         DataError: it may not be looked into.
     """
     try:
-        return sorted(entry for entry in folder.iterdir() if not is_ignored(entry.name))
+        return sorted((entry for entry in folder.iterdir() if not is_ignored(entry.name)), key=_name)
     except OSError as error:
         raise DataError(
             f"cannot look into {folder}: {error.strerror}", "a folder that may be read"
         ) from error
+
+
+def _name(entry: Entry) -> str:
+    return entry.name
 
 
 def is_listed(path: Entry) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,6 +11,7 @@ import numpy as np
 from convscope.data import pictures
 from convscope.data.array_types import Bytes
 from convscope.data.class_folders import enumerated
+from convscope.data.digest import Digest
 from convscope.data.image_data import ImageData, Split
 from convscope.data.left_out import Skipped
 from convscope.data.looking import Entry, entries_of, looked_at
@@ -44,9 +44,9 @@ def load_pictures(found: Pictures, reader: Reader, *, progress: Say = lambda lin
     """
     entries, shelf = entries_of(found), Shelf.of(found.place, salvage=reader.salvage)
     with pictures.refusing_bombs():
-        preprocessing, kept = read_once(entries, shelf, reader, progress) or _looked_at_and_read(
-            found, entries, shelf, reader, progress
-        )
+        preprocessing, kept = read_once(
+            found.listing.class_names, entries, shelf, reader, progress
+        ) or _looked_at_and_read(found, entries, shelf, reader, progress)
     reasons = {key: kept.reason(known) for key, known in kept.files.items()}
     skipped = _skipped(found, entries, reasons)
     _check_share(skipped, found, reader)
@@ -184,10 +184,9 @@ def _splits(images: Bytes, readable: Sequence[Entry]) -> dict[str, Split]:
 
 def _arrangement(data: ImageData) -> str:
     """Hash of everything in the digest but the pixels."""
-    digest = hashlib.sha256(repr(data.class_names).encode())
+    digest = Digest(data.class_names)
     for name, split in data.splits.items():
-        digest.update(f"|{name} {split.images.shape}|".encode())
-        digest.update(np.ascontiguousarray(split.labels, dtype="<i8").data)
+        digest.begin_split(name, split.images.shape, split.labels)
     return digest.hexdigest()
 
 

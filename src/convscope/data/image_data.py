@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 
 from convscope.data.array_types import Bytes, Labels
+from convscope.data.digest import Digest
 from convscope.data.left_out import Skipped
 from convscope.data.mapped import Rows, is_mapped
 from convscope.data.preprocessing import Preprocessing
@@ -121,13 +122,11 @@ class ImageData:
         """SHA-256 (hex) over class names, and shape, labels and pixels of every split."""
         if self.known_digest is not None and self.known_digest.is_of(self):
             return self.known_digest.digest
-        digest = hashlib.sha256(repr(self.class_names).encode())
+        digest = Digest(self.class_names)
         for name, split in self.splits.items():
-            digest.update(f"|{name} {split.images.shape}|".encode())
-            digest.update(np.ascontiguousarray(split.labels, dtype="<i8").data)
-            at_once = max(1, _BYTES_AT_ONCE // math.prod(split.images.shape[1:]))
-            for start in range(0, len(split), at_once):
-                digest.update(np.ascontiguousarray(split.images[start : start + at_once]).data)
+            digest.begin_split(name, split.images.shape, split.labels)
+            for part in _in_parts(split.images):
+                digest.add(part)
         return digest.hexdigest()
 
     def with_known_digest(self, digest: str) -> ImageData:

@@ -1,7 +1,10 @@
 """JPEGs decoded by the library that torchvision brings: Pillow's pixels, in two thirds of the time.
 
 Pillow puts every pixel in four bytes, and NumPy takes them out again; here they come as they are. Used where torch is
-loaded anyway. The header, all checks and every refusal stay Pillow's: what is not decoded here goes Pillow's way.
+loaded anyway. Every refusal stays Pillow's: what is not decoded here goes Pillow's way.
+
+Opening a file with Pillow is two hundred lines of Python, during which no other thread runs any. So the header of a
+plain JPEG, which has nothing in it but what the pixels need, is read here.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import functools
 import importlib.util
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +26,72 @@ from convscope.data.colours import is_upright
 COMPARED = 4
 """So many pictures of a kind are decoded by both; where one differs, Pillow decodes all of that kind."""
 
+MOST_PARTS = 64
+"""A plain JPEG has about ten parts before its pixels."""
+_JFIF, _COMMENT, _TABLES, _RESTART, _CODES, _FRAME, _SCAN = 0xE0, 0xFE, 0xDB, 0xDD, 0xC4, 0xC0, 0xDA
+
 Kind = tuple[tuple[int, int], ...]
 """How finely each channel is sampled, (down, across); decoders differ in how they fill in the rest."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a plain JPEG says of its pixels.
+
+    Args:
+        width, height: in pixels, as stored, which is upright.
+        kind: how finely each of its three channels is sampled.
+    """
+
+    width: int
+    height: int
+    kind: Kind
+
+    @classmethod
+    def of(cls, content: bytes) -> Frame | None:
+        """The frame of a file, or None where Pillow must look.
+
+        Plain is a JFIF file of one pass, three channels and eight bits, with comments at most: no EXIF, profile or
+        second picture, nothing that is not where it belongs. Source: ITU T.81, annex B; JFIF 1.02.
+        """
+        if content[:12] != b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01":
+            return None
+        frame, at = None, 20
+        for _ in range(MOST_PARTS):
+            if len(content) < at + 4 or content[at] != 0xFF:
+                return None
+            marker, size = content[at + 1], int.from_bytes(content[at + 2 : at + 4], "big")
+            if marker == _SCAN:
+                return frame
+            if marker == _FRAME:
+                frame = cls._read(content[at + 4 : at + 2 + size]) if frame is None else None
+                if frame is None:
+                    return None
+            elif not _is_plain(marker, content[at + 4 : at + 2 + size], size):
+                return None
+            at += 2 + size
+        return None
+
+    @classmethod
+    def _read(cls, part: bytes) -> Frame | None:
+        """Bits, height, width, number of channels; of each its number, sampling and table."""
+        if len(part) != 15 or part[0] != 8 or part[5] != 3 or part[6::3] != b"\1\2\3":
+            return None
+        height, width = int.from_bytes(part[1:3], "big"), int.from_bytes(part[3:5], "big")
+        return (
+            cls(width, height, tuple((each >> 4, each & 15) for each in part[7::3]))
+            if height and width
+            else None
+        )
+
+
+def _is_plain(marker: int, part: bytes, size: int) -> bool:
+    """Whether it is a whole part of those that a plain JPEG has besides its frame."""
+    if len(part) != size - 2:
+        return False
+    if marker == _TABLES:  # of 8 bits each
+        return size > 2 and len(part) % 65 == 0 and max(part[::65]) < 16
+    return marker in (_CODES, _COMMENT) or (marker == _RESTART and size == 4)
 
 
 class JpegDecoder:
@@ -36,6 +104,20 @@ class JpegDecoder:
         self._decode = library()
         self._equal: dict[Kind, int] = {}
 
+    def plain(self, frame: Frame, content: bytes) -> Bytes | None:
+        """Pixels (H, W, 3) of a plain JPEG, of a kind that has been compared; or None."""
+        if self._decode is None or self._equal.get(frame.kind, 0) < COMPARED:
+            return None
+        return self._decoded(content, frame.width, frame.height)
+
+    def _decoded(self, content: bytes, width: int, height: int) -> Bytes | None:
+        assert self._decode is not None, "asked before"
+        try:
+            pixels = self._decode(content)
+        except RuntimeError:  # damaged: Pillow says how
+            return None
+        return pixels if pixels.shape == (height, width, 3) else None
+
     def __call__(self, picture: Image.Image, content: bytes) -> Bytes | None:
         """Pixels (H, W, 3) of a picture that Pillow has opened, not loaded, and this is its file; or None.
 
@@ -47,16 +129,13 @@ class JpegDecoder:
         equal = self._equal.get(kind, 0)
         if equal < 0:
             return None
-        try:
-            pixels = self._decode(content)
-        except RuntimeError:  # damaged: Pillow says how
-            return None
-        if equal < COMPARED:
+        pixels = self._decoded(content, *picture.size)
+        if pixels is not None and equal < COMPARED:
             picture.load()
             is_equal = np.array_equal(pixels, np.asarray(picture))
             self._equal[kind] = equal + 1 if is_equal else -1
             return pixels if is_equal else None
-        return pixels if pixels.shape == (picture.height, picture.width, 3) else None
+        return pixels
 
 
 def _is_usual(picture: Image.Image) -> bool:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 from convscope.data import hazards, pictures
@@ -17,8 +18,10 @@ from convscope.data.prepared import Known, Stamp, content_of
 from convscope.data.sources import Pictures
 from convscope.errors import DataError
 
-AHEAD = 16
-"""How many pictures a thread may be ahead of the one that is written next."""
+AT_ONCE = 4
+"""Pictures handed to a thread: each time costs a change of threads, and Python's lock."""
+AHEAD = 4
+"""How many times as many a thread may be ahead of those that are written next."""
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -71,11 +74,16 @@ def look(path: File, before: Known | None, contents: Mapping[str, Known]) -> Kno
 def in_order(work: Callable[[Item], Outcome], items: Iterable[Item]) -> Iterator[Outcome]:
     """`work` on every item in threads, a bounded number ahead. Pillow decodes without holding Python's lock."""
     threads = min(16, os.cpu_count() or 1)
-    pending: deque[Future[Outcome]] = deque()
+    pending: deque[Future[list[Outcome]]] = deque()
+    left = iter(items)
     with ThreadPoolExecutor(threads) as pool:
-        for item in items:
-            pending.append(pool.submit(work, item))
+        while part := list(islice(left, AT_ONCE)):
+            pending.append(pool.submit(_on_each, work, part))
             if len(pending) > AHEAD * threads:
-                yield pending.popleft().result()
+                yield from pending.popleft().result()
         while pending:
-            yield pending.popleft().result()
+            yield from pending.popleft().result()
+
+
+def _on_each(work: Callable[[Item], Outcome], part: Sequence[Item]) -> list[Outcome]:
+    return [work(item) for item in part]

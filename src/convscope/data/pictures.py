@@ -21,7 +21,7 @@ from convscope.data.array_types import Bytes
 from convscope.data.colours import is_gray, is_turned
 from convscope.data.files import Copy, File
 from convscope.data.hazards import MAX_PIXELS
-from convscope.data.jpegs import JpegDecoder
+from convscope.data.jpegs import Frame, JpegDecoder
 from convscope.data.preprocessing import Preprocessing
 from convscope.data.signatures import CAMERA_RAW_SUFFIXES, FOREIGN_SUFFIXES, is_picture, what_it_is
 from convscope.errors import DataError
@@ -102,6 +102,11 @@ def decode(
     `notice` gets the header before the pixels are decoded. `jpegs` decodes those it can of files that are in memory.
     """
     side = 2 * max(preprocessing.size_px)
+    if jpegs is not None and isinstance(path, Copy) and not salvage:
+        plain = _plain(path.content, side, jpegs)
+        if plain is not None:
+            notice(plain[0])
+            return preprocessing.pixels_of(plain[1])
     with _identified(path) as (found, picture):
         notice(found)
         if jpegs is not None and isinstance(path, Copy) and not salvage and not _is_large(picture):
@@ -111,6 +116,22 @@ def decode(
                 return preprocessing.pixels_of(pixels)
         with _loaded(picture, smallest_px=side, salvage=salvage):
             return preprocessing.pixels(picture)
+
+
+def _plain(content: bytes, smallest_px: int, jpegs: JpegDecoder) -> tuple[Header, Bytes] | None:
+    """Header and pixels (H, W, 3) of a plain JPEG that comes at its full size, without Pillow; or None."""
+    frame = Frame.of(content)
+    if (
+        frame is None
+        or min(frame.width, frame.height) >= 2 * smallest_px
+        or frame.width * frame.height > _LARGE_PIXELS
+    ):
+        return None
+    hazards.check_promise(
+        frame.width, frame.height, len(content), hazards.PIXELS_PER_JPEG_BYTE * len(content)
+    )
+    pixels = jpegs.plain(frame, content)
+    return None if pixels is None else (Header((frame.width, frame.height), False, "JPEG"), pixels)
 
 
 def header(path: File) -> Header:

@@ -25,10 +25,12 @@ from convscope.data.inside import Inside
 from convscope.data.jpegs import JpegDecoder
 from convscope.data.looking import Entry, in_order, look
 from convscope.data.mapped import memory_bytes
+from convscope.data.picture_kernels import PictureKernels
 from convscope.data.prepared import Failure, Kept, Known, Made, Shelf, Stamp, digest_of, sort_out
 from convscope.data.preprocessing import Preprocessing
 from convscope.data.reader import PHOTO_SIZE_PX, Reader
 from convscope.data.stretching import Stretcher, Stretching
+from convscope.data.tally import Tally
 from convscope.errors import DataError
 
 FIRST = 32
@@ -36,7 +38,7 @@ FIRST = 32
 COPIED_BYTES = 32 * 2**20
 """Up to this, a file is read into memory as a whole."""
 MANY = 200
-"""From so many pictures on, building the C that stretches them is worth it."""
+"""From so many pictures on, building the C++ that works on them is worth it."""
 
 Say = Callable[[str], None]
 
@@ -74,9 +76,9 @@ def kept_pixels(work: Work) -> Kept:
 
 
 def read_once(
-    entries: Sequence[Entry], shelf: Shelf, reader: Reader, say: Say
+    class_names: Sequence[str], entries: Sequence[Entry], shelf: Shelf, reader: Reader, say: Say
 ) -> tuple[Preprocessing, Kept] | None:
-    """Every file read once: two thirds of the time of looking at all first and decoding them then.
+    """Every file read once: half of the time of looking at all first, decoding them then, and adding up at last.
 
     None where that is not possible: where some files are remembered, where the first ones do not say yet how all will
     be made, or where the cache cannot be written.
@@ -84,13 +86,16 @@ def read_once(
     wanted = None if shelf.remembered() else _told_by_the_first(entries, reader)
     if wanted is None:
         return None
+    kernels = PictureKernels() if len(entries) >= MANY else None
+    tally = Tally(class_names, entries, wanted.input_shape, lambda: kernels.library if kernels else None)
     try:
         with shelf.locked(say):
             if shelf.remembered():  # another process was faster
                 return None
             height, width = wanted.size_px
             say(f"Reading {len(entries):,} pictures from {shelf.source} at {width}×{height} pixels.")
-            return wanted, shelf.make(wanted, Work(shelf, wanted, entries, {}, reader.salvage, say).read())
+            made = Work(shelf, wanted, entries, {}, reader.salvage, say).read(kernels)
+            return wanted, shelf.make(wanted, tally.watching(made), tally.facts)
     except OSError:
         return None
 
@@ -113,23 +118,24 @@ class Work:
     def made(self, before: Mapping[str, Bytes | Failure]) -> Iterator[Made]:
         """Every file with its image, or why it has none; decoded are only contents not made before."""
         undone = [entry for entry in self.readable if self.files[entry.key].content not in before]
-        decoded = in_order(functools.partial(_decode, self._swift(len(undone)), self.salvage), undone)
+        swift = self._swift(PictureKernels() if len(undone) >= MANY else None)
+        decoded = in_order(functools.partial(_decode, swift, self.salvage), undone)
         for entry in self._counted(self.entries):
             known = self.files[entry.key]
             outcome = before.get(known.content) if known.reason is None else None
             yield entry.key, known, next(decoded) if known.reason is None and outcome is None else outcome
 
-    def read(self) -> Iterator[Made]:
+    def read(self, kernels: PictureKernels | None) -> Iterator[Made]:
         """Every file, looked at and decoded in one go, each read once."""
-        jpegs = JpegDecoder() if len(self.entries) >= MANY else None
-        work = functools.partial(_look_and_decode, self._swift(len(self.entries)), self.salvage, jpegs)
+        jpegs = JpegDecoder() if kernels else None
+        work = functools.partial(_look_and_decode, self._swift(kernels), self.salvage, jpegs)
         results = in_order(work, self.entries)
         for entry in self._counted(self.entries):
             yield entry.key, *next(results)
 
-    def _swift(self, count: int) -> Preprocessing:
-        """The preprocessing, in the form that is worth its compiler for so many pictures."""
-        return Stretching.of(self.preprocessing, Stretcher()) if count >= MANY else self.preprocessing
+    def _swift(self, kernels: PictureKernels | None) -> Preprocessing:
+        """The preprocessing, in the form that uses the kernels, if there are any."""
+        return Stretching.of(self.preprocessing, Stretcher(kernels)) if kernels else self.preprocessing
 
     def _counted(self, entries: Sequence[Entry]) -> Iterator[Entry]:
         """The entries, told of once a second."""

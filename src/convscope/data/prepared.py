@@ -202,12 +202,18 @@ class Shelf:
             os.utime(index)  # was used now
         return kept
 
-    def make(self, wanted: Preprocessing, made: Iterable[Made]) -> Kept:
+    def make(
+        self,
+        wanted: Preprocessing,
+        made: Iterable[Made],
+        facts: Callable[[], Facts | None] = lambda: None,
+    ) -> Kept:
         """Write the pixels as they come, then what they are. Only inside `locked`.
 
         Args:
             wanted: the preprocessing that makes them.
             made: every picture file, in the order of the images.
+            facts: asked for once they are all made.
 
         Raises:
             OSError: the disk is full or may not be written; nothing is left behind.
@@ -222,7 +228,7 @@ class Shelf:
         finally:
             part.unlink(missing_ok=True)
         images = open_map(self.folder / name, (count, *wanted.input_shape)) if count else _no_images(wanted)
-        kept = Kept(stored, failures, images, name)
+        kept = Kept(stored, failures, images, name, facts())
         self.write(wanted, kept)
         self._sweep()
         evict(MOST_BYTES, self._index(wanted))

@@ -1,7 +1,6 @@
 """Stretching RGB pictures as Pillow does, bit for bit, in C++ where the machine has a compiler: six times as fast.
 
-The C++ is built once for the machine, beside the decoding of the first pictures, and kept in the user's cache. Without
-a compiler, or where anything differs from Pillow, Pillow does the work; nobody can tell from the pixels.
+Without a compiler, or where anything differs from Pillow, Pillow does the work; nobody can tell from the pixels.
 """
 
 from __future__ import annotations
@@ -10,15 +9,14 @@ import ctypes
 import functools
 import threading
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 from PIL import Image
 
-from convscope import compiling
 from convscope.data.array_types import Bytes
 from convscope.data.colours import in_mode
+from convscope.data.picture_kernels import PictureKernels
 from convscope.data.preprocessing import Preprocessing
 
 BITS = 22
@@ -26,43 +24,28 @@ BITS = 22
 SIDE_PX = 16
 """Narrower results and pictures are Pillow's; the C++ handles so many numbers at a time."""
 _ALIGNED_BYTES = 64
-_NUMBER, _PLACE = ctypes.c_int, ctypes.c_void_p
-_ARGUMENTS = (
-    *(_NUMBER, _PLACE, _NUMBER, _NUMBER),  # order, pixels, their height and width
-    *(_PLACE, _NUMBER, _PLACE) * 2,  # weights along x and y
-    *(_NUMBER, _NUMBER, _PLACE, _PLACE, _PLACE, _PLACE),  # height and width, three rooms, the result
-)
 
 Order = Literal["unknown", "rows", "columns", "pillow"]
 """Which pass comes first, or that only Pillow will do."""
 
 
 class Stretcher:
-    """Stretches pixels once its C++ is built, in a thread of its own; until then, and where that fails, Pillow does.
+    """Stretches pixels by C++ once that is built; until then, and where that fails, Pillow does.
 
     Which of its two passes Pillow makes first depends on the sizes, by a rule that differs from version to version.
     So it is learned: of every two sizes, the second picture is stretched in both orders and compared with Pillow.
     """
 
-    def __init__(self) -> None:
-        self._library: ctypes.CDLL | None = None
+    def __init__(self, kernels: PictureKernels) -> None:
+        self._kernels = kernels
         self._orders: dict[tuple[int, int, int, int], Order] = {}
-        self._thread = threading.Thread(target=self._build, daemon=True)
-        self._thread.start()
-
-    def _build(self) -> None:
-        self._library = load()
-
-    def wait(self) -> None:
-        """Until the C++ is built, or has failed to be."""
-        self._thread.join()
 
     def __call__(self, picture: Image.Image | Bytes, height: int, width: int) -> Bytes:
         """Pillow's pixels (3, height, width) of an RGB picture, or its pixels (H, W, 3), bilinear and antialiased."""
         size = picture.size if isinstance(picture, Image.Image) else picture.shape[1::-1]
         sizes = (size[0], size[1], height, width)
-        order = self._orders.get(sizes)
-        if order is None or self._library is None or min(width, *size) < SIDE_PX:
+        order, library = self._orders.get(sizes), self._kernels.library
+        if order is None or library is None or min(width, *size) < SIDE_PX:
             self._orders.setdefault(sizes, "unknown")
             return _by_pillow(picture, height, width)
         if order == "pillow":
@@ -70,9 +53,9 @@ class Stretcher:
         pixels = np.asarray(picture)  # (H, W, 3)
         if order == "unknown":
             expected = _by_pillow(picture, height, width)
-            self._orders[sizes] = _learned(self._library, pixels, expected)
+            self._orders[sizes] = _learned(library, pixels, expected)
             return expected
-        return _stretched(self._library, pixels, height, width, order)
+        return _stretched(library, pixels, height, width, order)
 
 
 @dataclass(frozen=True)
@@ -125,16 +108,6 @@ def _learned(library: ctypes.CDLL, pixels: Bytes, expected: Bytes) -> Order:
         if np.array_equal(_stretched(library, pixels, height, width, order), expected)
     ]
     return "unknown" if len(right) == 2 else right[0] if right else "pillow"
-
-
-@functools.cache
-def load() -> ctypes.CDLL | None:
-    """The C++ of this machine, built where it is not in the cache; None where that is not possible."""
-    library = compiling.load(Path(__file__).with_name("stretch.cpp")).library
-    if library is not None:
-        library.convscope_stretch.argtypes = _ARGUMENTS
-        library.convscope_stretch.restype = None
-    return library
 
 
 @functools.lru_cache(maxsize=1024)

@@ -1,6 +1,7 @@
-/* Pillow's resize of an RGB picture, bit for bit, several times as fast; called by `stretching.py`.
+/* What is done to the pixels of every picture as it is read: Pillow's resize, called by `stretching.py`, and sums, called
+   by `statistics.py`.
 
-   Two passes, along the rows and along the columns. Each result is a weighted sum of a few neighbours in whole numbers
+   Pillow's resize of an RGB picture, bit for bit, several times as fast. Two passes, along the rows and along the columns. Each result is a weighted sum of a few neighbours in whole numbers
    with 22 bits after the point, rounded to the nearest and cut to 0 … 255. To have many sums side by side in vectors,
    sixteen rows at a time are turned on their side and back again. Source of the arithmetic: Pillow,
    src/libImaging/Resample.c; the rest is ours. */
@@ -129,4 +130,20 @@ extern "C" void convscope_stretch(int columns_first, const uint8_t *from, int fr
     for (int c = 0; c < 3; c++)
         along_columns(between + (int64_t)c * from_height * width, width, first_y, count_y, weights_y, height,
                       to + (int64_t)c * height * width);
+}
+
+/* pixels (channels, count); to (channels, 2), to which the sum of each channel and that of its squares are added. */
+extern "C" void convscope_add_sums(const uint8_t *pixels, int64_t channels, int64_t count, int64_t *to) {
+    const int64_t at_once = 65536; /* so many squares of bytes add up to less than 2^32 */
+    for (int64_t c = 0; c < channels; c++, pixels += count, to += 2)
+        for (int64_t start = 0; start < count; start += at_once) {
+            const int64_t end = start + at_once < count ? start + at_once : count;
+            uint32_t sum = 0, squares = 0;
+            for (int64_t i = start; i < end; i++) {
+                sum += pixels[i];
+                squares += (uint32_t)pixels[i] * pixels[i];
+            }
+            to[0] += sum;
+            to[1] += squares;
+        }
 }
