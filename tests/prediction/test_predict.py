@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
+from convscope import Net
 from convscope.data import load_data
+from convscope.data.picture_kernels import PictureKernels
 from convscope.errors import ConvscopeError, ModelFileError
 from convscope.evaluation import evaluate
 from convscope.model_file import Model
@@ -56,6 +59,38 @@ def test_top_is_sorted_and_probabilities_are_fractions(digit_model: Model, scans
     assert sum(probabilities) == pytest.approx(1)
     assert outcome.top[0] == (outcome.label, outcome.probability)
     assert outcome.to_json()["top"][0] == [outcome.label, outcome.probability]
+
+
+def test_many_files_get_what_each_alone_gets(
+    digit_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After so many, what is worth building for many reads them; nobody can tell."""
+    colourful = replace(digit_model.preprocessing, channels=3, mean=(0.5,) * 3, std=(0.5,) * 3)
+    net = Net.parse("Net(conv(4, 3), relu, globalpool, flatten, dense(classes))").bind(10)
+    model = Model(net, net.build((3, 28, 28)), (3, 28, 28), digit_model.class_names, colourful, {})
+    random = np.random.default_rng(0)
+    for number in range(40):
+        pixels = random.integers(0, 256, (50, 60, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number:02}.jpg")
+    monkeypatch.setattr("convscope.prediction.outcomes.MANY", 3)
+    made: list[PictureKernels] = []
+    monkeypatch.setattr(
+        "convscope.prediction.outcomes.PictureKernels", lambda: made.append(built()) or made[0]
+    )
+    together = list(predict(model, tmp_path))
+    assert len(made) == 1
+    alone = [next(iter(predict(model, [outcome.path]))) for outcome in together]
+    for one, other in zip(together, alone, strict=True):
+        assert isinstance(one, Prediction)
+        assert isinstance(other, Prediction)
+        assert (one.path, one.label) == (other.path, other.label)
+        assert one.probability == pytest.approx(other.probability, abs=1e-6)
+
+
+def built() -> PictureKernels:
+    kernels = PictureKernels()
+    kernels.wait()
+    return kernels
 
 
 def test_bad_files_are_reported_and_the_others_go_on(digit_model: Model, scans: Path, tmp_path: Path) -> None:

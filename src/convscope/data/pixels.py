@@ -19,26 +19,21 @@ import numpy as np
 
 from convscope.data import hazards, pictures
 from convscope.data.array_types import Bytes
+from convscope.data.decoding import COPIED_BYTES, MANY, Decoder
 from convscope.data.download import REPORT_EVERY_S, Transfer
 from convscope.data.files import Copy
 from convscope.data.inside import Inside
-from convscope.data.jpegs import JpegDecoder
 from convscope.data.looking import Entry, in_order, look
 from convscope.data.mapped import memory_bytes
 from convscope.data.picture_kernels import PictureKernels
 from convscope.data.prepared import Failure, Kept, Known, Made, Shelf, Stamp, digest_of, sort_out
 from convscope.data.preprocessing import Preprocessing
 from convscope.data.reader import PHOTO_SIZE_PX, Reader
-from convscope.data.stretching import Stretcher, Stretching
 from convscope.data.tally import Tally
 from convscope.errors import DataError
 
 FIRST = 32
 """So many files may tell how all will be made, before all are looked at."""
-COPIED_BYTES = 32 * 2**20
-"""Up to this, a file is read into memory as a whole."""
-MANY = 200
-"""From so many pictures on, building the C++ that works on them is worth it."""
 
 Say = Callable[[str], None]
 
@@ -118,8 +113,8 @@ class Work:
     def made(self, before: Mapping[str, Bytes | Failure]) -> Iterator[Made]:
         """Every file with its image, or why it has none; decoded are only contents not made before."""
         undone = [entry for entry in self.readable if self.files[entry.key].content not in before]
-        swift = self._swift(PictureKernels() if len(undone) >= MANY else None)
-        decoded = in_order(functools.partial(_decode, swift, self.salvage), undone)
+        decode = self._decoder(PictureKernels() if len(undone) >= MANY else None)
+        decoded = in_order(functools.partial(_decode, decode), undone)
         for entry in self._counted(self.entries):
             known = self.files[entry.key]
             outcome = before.get(known.content) if known.reason is None else None
@@ -127,15 +122,12 @@ class Work:
 
     def read(self, kernels: PictureKernels | None) -> Iterator[Made]:
         """Every file, looked at and decoded in one go, each read once."""
-        jpegs = JpegDecoder() if kernels else None
-        work = functools.partial(_look_and_decode, self._swift(kernels), self.salvage, jpegs)
-        results = in_order(work, self.entries)
+        results = in_order(functools.partial(_look_and_decode, self._decoder(kernels)), self.entries)
         for entry in self._counted(self.entries):
             yield entry.key, *next(results)
 
-    def _swift(self, kernels: PictureKernels | None) -> Preprocessing:
-        """The preprocessing, in the form that uses the kernels, if there are any."""
-        return Stretching.of(self.preprocessing, Stretcher(kernels)) if kernels else self.preprocessing
+    def _decoder(self, kernels: PictureKernels | None) -> Decoder:
+        return Decoder(self.preprocessing, salvage=self.salvage, kernels=kernels)
 
     def _counted(self, entries: Sequence[Entry]) -> Iterator[Entry]:
         """The entries, told of once a second."""
@@ -148,9 +140,9 @@ class Work:
             yield entry
 
 
-def _decode(preprocessing: Preprocessing, salvage: bool, entry: Entry) -> Bytes | Failure:
+def _decode(decode: Decoder, entry: Entry) -> Bytes | Failure:
     try:
-        return pictures.decode(entry.path, preprocessing, salvage=salvage)
+        return decode(entry.path)
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
         return Failure(pictures.reason(error, entry.path), is_lasting=not _lies_elsewhere(error))
 
@@ -229,14 +221,12 @@ def _told_by_the_first(entries: Sequence[Entry], reader: Reader) -> Preprocessin
     return None
 
 
-def _look_and_decode(
-    preprocessing: Preprocessing, salvage: bool, jpegs: JpegDecoder | None, entry: Entry
-) -> tuple[Known, Bytes | Failure | None]:
+def _look_and_decode(decode: Decoder, entry: Entry) -> tuple[Known, Bytes | Failure | None]:
     try:
         now_ns = time.time_ns()
         if hazards.check_file(entry.path) > COPIED_BYTES:
             known = look(entry.path, None, {})
-            return known, None if known.reason else _decode(preprocessing, salvage, entry)
+            return known, None if known.reason else _decode(decode, entry)
         copy = Copy.of(entry.path)
         stamp = Stamp.of(entry.path if isinstance(entry.path, Inside) else copy)
     except (OSError, DataError) as error:
@@ -244,7 +234,7 @@ def _look_and_decode(
     settled, content = stamp if stamp.is_settled(now_ns) else None, digest_of(copy.content)
     headers: list[pictures.Header] = []
     try:
-        image = pictures.decode(copy, preprocessing, salvage=salvage, notice=headers.append, jpegs=jpegs)
+        image = decode(copy, headers.append)
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
         why = pictures.reason(error, copy)
         if headers:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice, repeat
+from itertools import chain, count, islice, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,9 @@ import numpy.typing as npt
 import torch
 
 from convscope.data import pictures
+from convscope.data.decoding import MANY, Decoder
 from convscope.data.files import File
+from convscope.data.picture_kernels import PictureKernels
 from convscope.engine.folding import Folded
 from convscope.engine.plan import Plan, make_plan
 from convscope.engine.scoring import images_at_once, scored_views, workers
@@ -105,10 +107,13 @@ class _Reader:
 
     def __init__(self, preprocessing: Preprocessing, invert: bool) -> None:
         self._preprocessing, self.invert = preprocessing, invert
+        self._decode, self._numbers = Decoder(preprocessing), count(1)
 
     def __call__(self, path: File) -> npt.NDArray[np.uint8] | Failure:
+        if next(self._numbers) == MANY:
+            self._decode = Decoder(self._preprocessing, kernels=PictureKernels())
         try:
-            pixels = pictures.decode(path, self._preprocessing)
+            pixels = self._decode(path)
         except Exception as error:  # Pillow's decoders raise almost anything on damaged files
             return Failure(str(path), pictures.reason(error, path))
         return 255 - pixels if self.invert else pixels
@@ -179,8 +184,8 @@ def _judged(read: _Reader, classify: _Classifier, may_be_inverted: bool, files: 
 def _parts(files: Iterator[File], size: int) -> Iterator[list[File]]:
     """The files, `size` at a time, at first fewer."""
     first = repeat(min(FILES_AT_FIRST, size), FIRST_PARTS)
-    for count in chain(first, repeat(size)):
-        part = list(islice(files, count))
+    for number in chain(first, repeat(size)):
+        part = list(islice(files, number))
         if not part:
             return
         yield part
