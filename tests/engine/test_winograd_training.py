@@ -178,47 +178,6 @@ def test_its_bfloat16_error_is_less_than_that_of_the_plain_sum(size):
 
 
 @needs_kernel
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("size", [(8, 8), (16, 13), (30, 30)])
-@pytest.mark.parametrize("half", [False, pytest.param(True, marks=needs_half)])
-def test_every_number_of_threads_gives_the_same_bits(dtype, size, half):
-    tensors = drawn(19, 32, 48, size, dtype)
-    before = torch.get_num_threads()
-    found = []
-    try:
-        for threads in (1, 2, 3, 5):
-            torch.set_num_threads(threads)
-            found.append(ours(*tensors, (1, 1), True, half))
-    finally:
-        torch.set_num_threads(before)
-    for other in found[1:]:
-        for name in NAMES:
-            assert torch.equal(other[name], found[0][name]), name
-
-
-@needs_kernel
-def test_only_the_gradients_that_are_wanted_are_made_and_they_are_the_same():
-    maps, weight, bias = drawn(3, 16, 32, (10, 9))
-    every = ours(maps, weight, bias, (1, 1), True)
-    entering = (
-        torch.randn(every["output"].shape, generator=torch.Generator().manual_seed(1)).bfloat16().float()
-    )
-    for number, name in enumerate(NAMES[1:]):
-        leaves = [leaf.detach().requires_grad_(i == number) for i, leaf in enumerate((maps, weight, bias))]
-        out = method().convolve(*leaves, by((1, 1)), Then(True))
-        (gradient,) = torch.autograd.grad(out, leaves[number], entering)
-        assert torch.equal(gradient, every[name]), name
-
-
-@needs_kernel
-def test_without_a_bias_and_with_weights_by_pixel_it_is_the_same_convolution():
-    maps, weight, bias = drawn(2, 16, 32, (9, 9))
-    plain = method().convolve(maps, weight, torch.zeros_like(bias), by((0, 0)), Then(False))
-    turned = weight.to(memory_format=torch.channels_last)
-    assert torch.equal(method().convolve(maps, turned, None, by((0, 0)), Then(False)), plain)
-
-
-@needs_kernel
 @pytest.mark.parametrize("half", [False, pytest.param(True, marks=needs_half)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_what_is_not_a_number_stays_so_through_the_relu(dtype, half):
@@ -401,49 +360,6 @@ def test_two_convolutions_with_products_of_bfloat16_numbers_are_those_one_after_
     for name, tensor in apart.items():
         # The maps' gradient is rounded between two passes, and not within one; its sums may nearly cancel.
         assert error(found[name], tensor.double()) < (0.02 if name.startswith("first") else 3e-6), name
-
-
-@needs_kernel
-@pytest.mark.parametrize("flat", [True, False])
-@pytest.mark.parametrize("size", [(28, 28), (9, 12)])
-def test_two_convolutions_give_the_same_bits_on_every_number_of_threads(flat, size):
-    leaves = drawn_two(21, 1, 32, 64, size, (3, 3))
-    before, found = torch.get_num_threads(), []
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            found.append(two(leaves, by((0, 0)), by((1, 1)), Then(True, True, None, flat)))
-    finally:
-        torch.set_num_threads(before)
-    for other in found[1:]:
-        assert all(torch.equal(other[name], tensor) for name, tensor in found[0].items())
-
-
-@needs_kernel
-def test_of_two_convolutions_only_the_gradients_that_are_wanted_are_made_and_they_are_the_same():
-    leaves = drawn_two(9, 1, 32, 16, (12, 12), (3, 3))
-    first_by, then = by((0, 0)), Then(True, True)
-    every = two(leaves, first_by, by((0, 0)), then)
-    names = ("first weight", "first bias", "weight", "bias")
-    for wanted in range(1, 2**4):
-        some = [leaf.detach().requires_grad_(bool(wanted >> i & 1)) for i, leaf in enumerate(leaves[1:])]
-        first = First(some[0], some[1], first_by)
-        out = method().convolve_two(leaves[0], first, some[2], some[3], by((0, 0)), then)
-        entering = torch.randn(out.shape, generator=torch.Generator().manual_seed(1))
-        out.backward(entering)
-        for name, leaf in zip(names, some, strict=True):
-            assert leaf.grad is None if not leaf.requires_grad else torch.equal(leaf.grad, every[name])
-
-
-@needs_kernel
-def test_two_convolutions_without_biases_are_those_with_biases_of_zero():
-    leaves = drawn_two(3, 2, 32, 16, (12, 12), (3, 3))
-    images, first_weight, _, weight, _ = leaves
-    args = (by((0, 0)), Then(False))
-    zeros = [torch.zeros(32), torch.zeros(16)]
-    one = method().convolve_two(images, First(first_weight, None, by((0, 0))), weight, None, *args)
-    other = method().convolve_two(images, First(first_weight, zeros[0], by((0, 0))), weight, zeros[1], *args)
-    assert torch.equal(one, other)
 
 
 @needs_kernel
