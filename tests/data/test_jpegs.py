@@ -168,6 +168,14 @@ def test_every_cut_of_a_header_is_pillows() -> None:
     assert Frame.of(content[: header_bytes + 4]) is not None
 
 
+def test_a_second_frame_is_pillows() -> None:
+    content = jpeg(0)
+    at = content.index(b"\xff\xc0")
+    frame = content[at : at + 19]
+    for first in (frame, frame[:4] + b"\x0c" + frame[5:]):  # the second: twelve bits
+        assert Frame.of(content[:at] + first + content[at:]) is None
+
+
 @settings(deadline=None, max_examples=400)
 @given(st.integers(0, 2**32), st.integers(0, 700), st.integers(0, 255), st.integers(0, 3))
 def test_a_changed_jpeg_has_the_outcome_it_has_with_pillow(seed: int, at: int, byte: int, kind: int) -> None:

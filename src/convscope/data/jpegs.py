@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ COMPARED = 4
 
 MOST_PARTS = 64
 """A plain JPEG has about ten parts before its pixels."""
-_JFIF, _COMMENT, _TABLES, _RESTART, _CODES, _FRAME, _SCAN = 0xE0, 0xFE, 0xDB, 0xDD, 0xC4, 0xC0, 0xDA
+_START = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01"
+_COMMENT, _TABLES, _RESTART, _CODES, _FRAME, _SCAN = 0xFE, 0xDB, 0xDD, 0xC4, 0xC0, 0xDA
 
 Kind = tuple[tuple[int, int], ...]
 """How finely each channel is sampled, (down, across); decoders differ in how they fill in the rest."""
@@ -54,22 +55,14 @@ class Frame:
         Plain is a JFIF file of one pass, three channels and eight bits, with comments at most: no EXIF, profile or
         second picture, nothing that is not where it belongs. Source: ITU T.81, annex B; JFIF 1.02.
         """
-        if content[:12] != b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01":
-            return None
-        frame, at = None, 20
-        for _ in range(MOST_PARTS):
-            if len(content) < at + 4 or content[at] != 0xFF:
-                return None
-            marker, size = content[at + 1], int.from_bytes(content[at + 2 : at + 4], "big")
+        frame: Frame | None = None
+        for marker, part in _parts(content):
             if marker == _SCAN:
                 return frame
-            if marker == _FRAME:
-                frame = cls._read(content[at + 4 : at + 2 + size]) if frame is None else None
-                if frame is None:
-                    return None
-            elif not _is_plain(marker, content[at + 4 : at + 2 + size], size):
+            if marker == _FRAME and frame is None and (found := cls._read(part)):
+                frame = found
+            elif not _is_plain(marker, part):
                 return None
-            at += 2 + size
         return None
 
     @classmethod
@@ -78,20 +71,27 @@ class Frame:
         if len(part) != 15 or part[0] != 8 or part[5] != 3 or part[6::3] != b"\1\2\3":
             return None
         height, width = int.from_bytes(part[1:3], "big"), int.from_bytes(part[3:5], "big")
-        return (
-            cls(width, height, tuple((each >> 4, each & 15) for each in part[7::3]))
-            if height and width
-            else None
-        )
+        kind = tuple((each >> 4, each & 15) for each in part[7::3])
+        return cls(width, height, kind) if height and width else None
 
 
-def _is_plain(marker: int, part: bytes, size: int) -> bool:
-    """Whether it is a whole part of those that a plain JPEG has besides its frame."""
-    if len(part) != size - 2:
-        return False
+def _parts(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Marker and content of each part before the pixels; none where it is no JFIF file, or not where one should be."""
+    at = len(_START) + 8  # the density, which nobody here needs
+    for _ in range(MOST_PARTS if content.startswith(_START) else 0):
+        head = content[at : at + 4]
+        if len(head) < 4 or head[0] != 0xFF:
+            return
+        size = int.from_bytes(head[2:], "big")
+        yield head[1], content[at + 4 : at + 2 + size]
+        at += 2 + size
+
+
+def _is_plain(marker: int, part: bytes) -> bool:
+    """Whether it is one of the parts that a plain JPEG has besides its frame."""
     if marker == _TABLES:  # of 8 bits each
-        return size > 2 and len(part) % 65 == 0 and max(part[::65]) < 16
-    return marker in (_CODES, _COMMENT) or (marker == _RESTART and size == 4)
+        return len(part) > 0 and len(part) % 65 == 0 and max(part[::65]) < 16
+    return marker in (_CODES, _COMMENT) or (marker == _RESTART and len(part) == 2)
 
 
 class JpegDecoder:
