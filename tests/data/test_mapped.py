@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convscope.data import ImageData, Preprocessing, Split, picture_kernels
-from convscope.data.batches import Batches, Scaler, chosen
+from convscope.data.batches import Batches, Chooser, Scaler, chosen
 from convscope.data.image_data import COPIED_BYTES
 from convscope.data.mapped import Rows, TensorRows, as_tensor, is_mapped, open_map
 from convscope.data.statistics import Moments, mean_and_std
@@ -138,6 +138,20 @@ def test_sums_in_cpp_do_not_overflow() -> None:
     moments = Moments()
     moments.add(np.full((1, 1, 300, 300), 255, dtype=np.uint8), picture_kernels.load())
     assert moments._sums.tolist() == [[255 * 90_000, 255**2 * 90_000]]
+
+
+def test_chosen_images_are_written_over_by_the_next_call_and_by_no_other(images: np.ndarray) -> None:
+    tensor = as_tensor(images)
+    rows = TensorRows(tensor, torch.arange(39, -1, -1))
+    for source, plain in ((tensor, tensor), (rows, tensor.flip(0))):
+        choose, other = Chooser(source), Chooser(source)
+        for index in ([3, 7, 0], [5], list(range(40)), [1, 1]):
+            found = choose(torch.tensor(index))
+            other(torch.tensor(index).flip(0))
+            assert torch.equal(found, plain[index])
+        first = choose(torch.tensor([4, 4]))
+        choose(torch.tensor([9, 8]))
+        assert torch.equal(first, plain[[9, 8]])
 
 
 @given(st.integers(1, 5), st.sampled_from([1, 3]), st.integers(0, 9))

@@ -4,7 +4,7 @@
     images = take(index)                                     # float32 (B, C, H, W), until the next call
 
 Fresh memory for a large batch costs three times as much as the arithmetic: the system hands out empty pages one by
-one. So one buffer is used again, and a few images at a time go through all steps while they are in the processor's
+one. So buffers are used again, and a few images at a time go through all steps while they are in the processor's
 cache. The numbers are those of `Preprocessing.scale`, bit for bit. Source: ours.
 """
 
@@ -60,18 +60,40 @@ class Batches:
     """
 
     def __init__(self, images: Tensor | TensorRows, preprocessing: Preprocessing) -> None:
-        self._images, self._scaler = images, Scaler(preprocessing)
+        self._choose, self._scale = Chooser(images), Scaler(preprocessing)
 
     def __call__(self, index: Tensor) -> Tensor:
         """Images number `index` (B,), float32 (B, C, H, W); the next call writes over them."""
-        return self._scaler(chosen(self._images, index))
+        return self._scale(self._choose(index))
 
 
-def chosen(images: Any, index: Tensor) -> Tensor:
+class Chooser:
+    """Images by their numbers, into one buffer.
+
+    Args:
+        images: uint8 (N, C, H, W), a tensor on any device or `TensorRows`.
+
+    >>> choose = Chooser(torch.arange(3, dtype=torch.uint8).view(3, 1, 1, 1))
+    >>> choose(torch.tensor([2, 0])).flatten().tolist()
+    [2, 0]
+    """
+
+    def __init__(self, images: Tensor | TensorRows) -> None:
+        self._images = images
+        self._buffer = torch.empty((0, *images.shape[1:]), dtype=torch.uint8, device=images.device)
+
+    def __call__(self, index: Tensor) -> Tensor:
+        """Images number `index` (B,), uint8 (B, C, H, W) on the images' device; the next call writes over them."""
+        index = index.to(self._buffer.device)
+        if len(self._buffer) < len(index):
+            self._buffer = self._buffer.new_empty((len(index), *self._buffer.shape[1:]))
+        return chosen(self._images, index, self._buffer[: len(index)])
+
+
+def chosen(images: Any, index: Tensor, out: Tensor | None = None) -> Tensor:
     """Images number `index` (B,) of a tensor or `TensorRows`, uint8 (B, C, H, W): whole images, eight times as fast as
-    `images[index]`, which looks at every number for itself.
+    `images[index]`, which looks at every number for itself. They go to `out`, where that is given.
     """
     if isinstance(images, TensorRows):
-        return images.array.index_select(0, images.rows[index])
-    picked: Tensor = images.index_select(0, index)
-    return picked
+        return torch.index_select(images.array, 0, images.rows[index], out=out)
+    return torch.index_select(images, 0, index, out=out)

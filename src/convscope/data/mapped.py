@@ -131,6 +131,10 @@ class TensorRows:
         return len(self.rows)
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.rows), *self.array.shape[1:])
+
+    @property
     def device(self) -> Any:
         return self.array.device
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from convscope.data.batches import chosen
+from convscope.data.batches import Chooser
 from convscope.engine.plan import Plan
 from convscope.training.augmentation import Augmenter
 from convscope.training.material import Material, resident, scaler
@@ -22,7 +22,8 @@ class Feed:
 
     def __init__(self, material: Material, recipe: Recipe, seed: int, plan: Plan) -> None:
         self.recipe, self.seed, self.plan = recipe, seed, plan
-        self.images, self.labels = resident(material.data.train, plan)
+        images, self.labels = resident(material.data.train, plan)
+        self.choose, self.choose_partners = Chooser(images), Chooser(images)
         self.scale = scaler(material.data.preprocessing, plan)
         augmentation = recipe.augmentation
         self.augment = Augmenter(augmentation, seed, material.data.preprocessing)
@@ -41,14 +42,14 @@ class Feed:
 
     def __call__(self, turns: Turns) -> tuple[Tensor, Target]:
         """What the turns of a batch see, float32 (B, C, H, W) on the device, until the next call; and their target."""
-        pixels, labels = self.seen(turns), self.labels[turns.image]
+        pixels, labels = self.seen(turns, self.choose), self.labels[turns.image]
         if self.mix is None:
             return self.scale(pixels), Target(labels, weights=self.weights)
         partners = self.turns[turns.partner]
-        pixels, share = self.mix(pixels, self.seen(partners), self.epoch, turns.number)
+        pixels, share = self.mix(pixels, self.seen(partners, self.choose_partners), self.epoch, turns.number)
         return self.scale(pixels), Target(labels, self.labels[partners.image], share, self.weights)
 
-    def seen(self, turns: Turns) -> Tensor:
+    def seen(self, turns: Turns, choose: Chooser) -> Tensor:
         """The augmented images, uint8 (B, C, H, W), on the device."""
-        pixels = chosen(self.images, turns.image.to(self.images.device)).to(self.plan.device)
+        pixels = choose(turns.image).to(self.plan.device)
         return self.augment(pixels, self.epoch, turns.number)
