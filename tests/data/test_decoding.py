@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from convscope.data import Preprocessing, decoding, pictures
+from convscope.data.array_types import Bytes
 from convscope.data.decoding import Decoder
 from convscope.data.files import Copy
 from convscope.data.picture_kernels import PictureKernels
@@ -30,9 +32,9 @@ def files(tmp_path: Path) -> list[Path]:
     return [*made, *(tmp_path / name for name in ("gray.png", "half.jpg", "text.jpg"))]
 
 
-def outcome(decode: object, file: Path) -> object:
+def outcome(decode: Callable[[Path], Bytes], file: Path) -> object:
     try:
-        return decode(file).tolist()  # type: ignore[operator]
+        return decode(file).tolist()
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
         return pictures.reason(error, file)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import threading
 import time
@@ -318,13 +319,32 @@ def test_every_family_is_the_same_with_kernels(kernels, name, convolution):
     own = dict(quick.reference.named_parameters())
     theirs = torch.autograd.grad((expected * direction).sum(), list(named.values()))
     ours = torch.autograd.grad((scores * direction).sum(), [own[key] for key in named])
-    for key, one, other in zip(named, ours, theirs, strict=True):
-        difference = (one - other).norm() / other.norm().clamp_min(1e-3 * named[key].norm().clamp_min(1e-3))
-        # Many norms over four images blow a last bit up: where it turns a relu, torch's own float32 is 0.04 from its
-        # float64 in resnet50_small, by another number in each version of torch.
-        assert difference < (0.1 if name == "resnet50_small" else 0.02), key
+    apart = differences(ours, theirs, named)
+    if max(apart.values()) >= 2e-2:  # many norms over four images blow a last bit up, where it turns a relu
+        exact = gradients_in_double(reference, images, direction, named)
+        theirs_off, ours_off = (differences(found, exact, named) for found in (theirs, ours))
+        assert max(ours_off.values()) <= max(theirs_off.values()), ours_off
     for (key, one), other in zip(quick.reference.named_buffers(), reference.buffers(), strict=True):
         assert torch.allclose(one.float(), other.float(), rtol=1e-3, atol=1e-4), key
+
+
+def differences(found, wanted, named):
+    """Of each parameter's gradients, as a part of the wanted ones."""
+    return {
+        key: float(
+            (one - other).norm() / other.norm().clamp_min(1e-3 * parameter.detach().norm().clamp_min(1e-3))
+        )
+        for (key, parameter), one, other in zip(named.items(), found, wanted, strict=True)
+    }
+
+
+def gradients_in_double(reference, images, direction, named):
+    exact = copy.deepcopy(reference).double()
+    exact.set_draw(Draw(0, 0, torch.arange(len(images))))
+    parameters = dict(exact.named_parameters())
+    return torch.autograd.grad(
+        (exact(images.double()) * direction.double()).sum(), [parameters[key] for key in named]
+    )
 
 
 @pytest.mark.parametrize(
