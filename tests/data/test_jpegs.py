@@ -168,6 +168,31 @@ def test_every_cut_of_a_header_is_pillows() -> None:
     assert Frame.of(content[: header_bytes + 4]) is not None
 
 
+@pytest.mark.parametrize(
+    ("marker", "part", "is_plain"),
+    [
+        (0xDB, b"\x01" + bytes([9] * 64), True),
+        (0xDB, 2 * (b"\x01" + bytes([9] * 64)), True),
+        (0xDB, b"", False),
+        (0xDB, b"\x01" + bytes([9] * 60), False),
+        (0xDB, b"\x11" + bytes([9] * 64), False),  # of 16 bits, and too short for it
+        (0xFE, b"", True),
+        (0xDD, b"\0\2", True),
+        (0xDD, b"\0\2\0", False),
+        (0xE1, b"http://ns.adobe.com/xap/1.0/", False),
+        (0xE0, b"JFXX", False),
+        (0xCC, b"\0\0", False),
+        (0xD0, b"", False),
+    ],
+)
+def test_only_the_parts_of_a_plain_jpeg_are_passed_over(marker: int, part: bytes, is_plain: bool) -> None:
+    content = jpeg(0)
+    at = content.index(b"\xff\xc0")
+    head = bytes([0xFF, marker]) + (len(part) + 2).to_bytes(2, "big")
+    assert (Frame.of(content[:at] + head + part + content[at:]) is not None) == is_plain
+    assert Frame.of(content[:at] + 80 * b"\xff\xfe\x00\x02" + content[at:]) is None  # too many of them
+
+
 def test_a_second_frame_is_pillows() -> None:
     content = jpeg(0)
     at = content.index(b"\xff\xc0")
