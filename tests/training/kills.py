@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-STEPS = 260
+STEPS = 700
 MOST_STEPS_A_LIFE = 20
 FILES = ("model.safetensors", "config.json")
 
